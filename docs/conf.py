@@ -1,0 +1,24 @@
+"""Sphinx settings: `make docs` builds the pages with warnings as errors and runs every tutorial."""
+
+from importlib.metadata import version as installed
+
+project = "widelimit"
+author = "The widelimit authors"
+project_copyright = author
+release = version = installed("widelimit")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "jupyter_execute"]
+source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
+myst_enable_extensions = ["amsmath", "dollarmath", "deflist", "colon_fence"]
+
+nb_execution_mode = "auto"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+
+autodoc_typehints = "none"  # jaxtyping's shapes read better in the signature's source and in the docstring
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+
+html_theme = "sphinx_book_theme"
+html_title = "widelimit"

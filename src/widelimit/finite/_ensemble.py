@@ -1,0 +1,194 @@
+"""Independent draws of a finite network: function values, NNGP products and tangent kernels of each."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from . import _check
+from ._jacobian import contraction, products
+from ._outputs import kept, over
+from ._parameters import by_path, trained
+from ._plan import Sizes, measure, plan
+
+_CHUNK = 32  # draws between two steps of the progress bar
+
+
+class Family(NamedTuple):
+    """One width of a network: what is drawn, at which rates, and what of its output is averaged over.
+
+    `readout` names leaves that are drawn `copies` times more for the NNGP (see `_readout`).
+    """
+
+    net: Any
+    width: int
+    rates: tuple[tuple[str, float], ...] = ()
+    replica_axes: tuple[int, ...] = ()
+    readout: tuple[str, ...] = ()
+    copies: int = 0
+
+
+class Draws(NamedTuple):
+    """Of every draw: values at the examples of both sides, E over replicas of f(x) f(x')ᵀ, and the tangent kernel."""
+
+    values1: Float[Array, "draws n1 ..."]
+    values2: Float[Array, "draws n2 ..."]
+    nngp: Float[Array, "draws n1 n2 ..."]
+    ntk: Float[Array, "draws n1 n2 ..."]
+
+
+def ensemble(
+    net: Any,
+    x1: PyTree,
+    x2: PyTree | None = None,
+    *,
+    key: PRNGKeyArray,
+    width: int,
+    draws: int,
+    rates: Mapping[str, float] | None = None,
+    replica_axes: tuple[int, ...] = (),
+    memory: float = 2**30,
+    progress: bool = False,
+) -> Draws:
+    """Draw `net` at `width` `draws` times and evaluate each draw at the examples of x1 and x2 (x1 again if left out).
+
+    The kernels are averaged over `replica_axes` of the output and keep its other axes, for side 1 and then for side 2. The mean of
+    `.nngp` over the draws estimates the finite network's NNGP kernel, that of `.ntk` its mean tangent kernel. `rates` are those of
+    `empirical_ntk`. Draw i depends on `key`, `width` and i alone: more draws extend fewer. `memory` bounds in bytes what
+    one chunk of draws computed together may hold.
+    """
+    call = "`ensemble(net, x1)`"
+    x1, _ = _check.batch(call, "x1", x1)
+    x2 = x1 if x2 is None else _check.batch(call, "x2", x2)[0]
+    family = Family(net, width, tuple((rates or {}).items()), replica_axes)
+    with Bar(progress, draws) as shown:
+        parts = list(shown(sampler(family, key, x1, x2, memory=memory)(0, draws)))
+    return Draws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def sampler(family: Family, key: PRNGKeyArray, x1: PyTree, x2: PyTree, *, memory: float) -> Callable[[int, int], Iterator[Draws]]:
+    """`sample(start, stop)` yields the draws of these numbers in chunks, as NumPy arrays."""
+    base = jax.random.fold_in(key, family.width)
+    together, method = _together(family, base, (x1, x2), memory)
+    draw = partial(_draw, family, method)
+
+    @jax.jit
+    def chunk(first: Array, x1: PyTree, x2: PyTree | None) -> Draws:
+        numbers = first + jnp.arange(_CHUNK)
+        return jax.lax.map(lambda i: draw(jax.random.fold_in(base, i), x1, x2), numbers, batch_size=together)
+
+    def sample(start: int, stop: int) -> Iterator[Draws]:
+        for first in range(start, stop, _CHUNK):
+            # the last chunk is drawn whole and cut, so that one compilation serves all
+            drawn = chunk(first, x1, None if x2 is x1 else x2)
+            yield Draws(*(np.asarray(part)[: stop - first] for part in drawn))
+
+    return sample
+
+
+def parameters(family: Family, key: PRNGKeyArray) -> int:
+    """How many numbers one draw of the network draws, with the copies of its readout."""
+    leaves = by_path(jax.eval_shape(lambda k: family.net.init(k, family.width), key))
+    sizes = {path: getattr(leaf, "size", 1) for path, leaf in leaves.items()}
+    return sum(sizes.values()) + family.copies * sum(sizes[path] for path in family.readout)
+
+
+def _draw(family: Family, method: Callable, key: PRNGKeyArray, x1: PyTree, x2: PyTree | None) -> Draws:
+    params = family.net.init(key, family.width)
+    split = trained(params, dict(family.rates))
+    arrange = over(family.replica_axes)
+    apply = family.net.apply
+    ntk = method(lambda leaves, x: arrange(apply(split.merge(leaves), x)), split.leaves, split.rates, x1, x2)
+    values1 = jax.vmap(partial(apply, params))(x1)
+    values2 = values1 if x2 is None else jax.vmap(partial(apply, params))(x2)
+    nngp = _nngp(family, key, params, (x1, x2))
+    finite = [kept(values.shape[1:], family.replica_axes) for values in (values1, values2)]
+    return Draws(values1, values2, *(kernel.reshape(*kernel.shape[:2], *finite[0], *finite[1]) for kernel in (nngp, ntk)))
+
+
+def _nngp(family: Family, key: PRNGKeyArray, params: PyTree, sides: tuple) -> Float[Array, "n1 n2 f1 f2"]:
+    """The mean of f(x) f(x')ᵀ over the replicas of this draw and of the copies of its readout."""
+    leaves = by_path(params)
+    structure = jax.tree.structure(params)
+    arrange = over(family.replica_axes)
+
+    def values(drawn: Mapping, x: PyTree) -> Float[Array, "n f r"]:
+        whole = structure.unflatten([drawn.get(path, leaf) for path, leaf in leaves.items()])
+        return jax.vmap(lambda one: arrange(family.net.apply(whole, one)))(x)
+
+    readouts = _readouts(family, key, leaves)
+    each = jax.vmap(values, (0, None)) if readouts else lambda drawn, x: values(drawn, x)[None]
+    y1 = _replicas(each(readouts, sides[0]))
+    y2 = y1 if sides[1] is None else _replicas(each(readouts, sides[1]))
+    return jnp.einsum("afr,bgr->abfg", y1, y2, precision="highest") / y1.shape[-1]
+
+
+def _readouts(family: Family, key: PRNGKeyArray, leaves: Mapping[str, Array]) -> dict[str, Array]:
+    """The readout of this draw and `copies` independent ones, stacked; what else `init` draws for them is never computed."""
+    own = {path: leaves[path][None] for path in family.readout}
+    if not family.copies:
+        return own
+    keys = jax.random.split(jax.random.fold_in(key, 1), family.copies)
+    fresh = jax.vmap(lambda k: {path: by_path(family.net.init(k, family.width))[path] for path in family.readout})(keys)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, fresh)
+
+
+def _replicas(y: Float[Array, "copies n f r"]) -> Float[Array, "n f copies_r"]:
+    return jnp.moveaxis(y, 0, -1).reshape(*y.shape[1:3], -1)
+
+
+def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float) -> tuple[int, Callable]:
+    """How many draws are computed at once, and by which method each makes its tangent kernel."""
+    sizes = _sizes(family, key, sides[0])
+    counts = [jax.tree.leaves(side)[0].shape[0] for side in sides]
+    chosen = plan(sizes, *counts, memory)
+    contracted = chosen.method is contraction and chosen.examples >= max(counts)
+    jacobians = 4 * max(counts) * sizes.finite * sizes.replicas * sizes.parameters if contracted else 0
+    numbers = jacobians + 6 * parameters(family, key)
+    # on a CPU more draws at once than the cache holds are slower than one after the other
+    bound = min(memory, 2**24) if jax.default_backend() == "cpu" else memory
+    return min(max(int(bound // (numbers * sizes.itemsize)), 1), _CHUNK), contraction if contracted else products
+
+
+def _sizes(family: Family, key: PRNGKeyArray, x: PyTree) -> Sizes:
+    shapes = jax.eval_shape(lambda k: family.net.init(k, family.width), key)
+    split = trained(shapes, dict(family.rates))
+    arrange = over(family.replica_axes)
+    return measure(lambda leaves, one: arrange(family.net.apply(split.merge(leaves), one)), split.leaves, _check.example(x))
+
+
+class Bar:
+    """Counts draws as they come: `bar(chunks)` hands the chunks on and moves a bar, if one is shown."""
+
+    def __init__(self, progress: bool, total: int):
+        self._shown = _tqdm()(total=total, unit="draw") if progress else None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __call__(self, chunks: Iterator[Draws]) -> Iterator[Draws]:
+        for chunk in chunks:
+            if self._shown is not None:
+                self._shown.update(len(chunk.ntk))
+            yield chunk
+
+    def extend(self, draws: int) -> None:
+        """`draws` more than were announced."""
+        if self._shown is not None:
+            self._shown.total += draws
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown is not None:
+            self._shown.close()
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("`progress=True` needs tqdm: `pip install tqdm`, or pass `progress=False`") from error
+    return tqdm

@@ -1,0 +1,79 @@
+"""Kernels of as many networks at each width as the accuracy asked for takes."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray, PyTree
+from numpy import ndarray
+
+from ._ensemble import Bar, Draws, Family, parameters, sampler
+
+PILOT = 64  # draws that say how many are needed, and the fewest from which a standard error is believed
+
+
+class Sample(NamedTuple):
+    """The kernels of all draws at one width, flat."""
+
+    nngp: Float[ndarray, "draws entries"]
+    ntk: Float[ndarray, "draws entries"]
+
+
+class Limits(NamedTuple):
+    """The limit's kernels at the compared examples, flat, and their common shape."""
+
+    nngp: Float[ndarray, " entries"]
+    ntk: Float[ndarray, " entries"]
+    shape: tuple[int, ...]
+
+    def scale(self, name: str) -> float:
+        """The largest entry: what errors, biases and spreads are relative to."""
+        return float(np.abs(getattr(self, name)).max()) or 1.0
+
+
+class Accuracy(NamedTuple):
+    """The relative standard error wanted of every entry, and the most numbers that one width may draw for it."""
+
+    error: float
+    cost: float
+
+    def draws(self, pilot: Sample, limits: Limits, size: int) -> int:
+        """How many draws of `size` numbers: enough for the error, within the cost, and at least the pilot's."""
+        spreads = [getattr(pilot, name).std(axis=0, ddof=1).max() / limits.scale(name) for name in ("nngp", "ntk")]
+        return max(len(pilot.ntk), min(ceil((max(spreads) / self.error) ** 2), int(self.cost // size)))
+
+
+def samples(
+    families: Sequence[Family],
+    key: PRNGKeyArray,
+    sides: tuple[PyTree, PyTree],
+    limits: Limits,
+    *,
+    draws: Sequence[int] | None,
+    accuracy: Accuracy,
+    memory: float,
+    progress: bool,
+) -> list[Sample]:
+    """`draws` at each width or, without them, a pilot that says how many more it takes."""
+    counts = draws or [PILOT] * len(families)
+    with Bar(progress, sum(counts)) as shown:
+        drawn = []
+        for family, count in zip(families, counts, strict=True):
+            sample = sampler(family, key, *sides, memory=memory)
+            first = _kernels(shown(sample(0, count)))
+            total = count if draws else accuracy.draws(first, limits, parameters(family, key))
+            shown.extend(total - count)
+            drawn.append(_joined(first, shown(sample(count, total))))
+    return drawn
+
+
+def _joined(first: Sample, rest: Iterator[Draws]) -> Sample:
+    parts = [first, *(_kernels([chunk]) for chunk in rest)]
+    return Sample(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _kernels(chunks: Iterator[Draws] | list[Draws]) -> Sample:
+    pairs = [(chunk.nngp, chunk.ntk) for chunk in chunks]
+    stacked = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return Sample(*(kernel.reshape(len(kernel), -1).astype(float) for kernel in stacked))

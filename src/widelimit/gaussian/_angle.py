@@ -1,0 +1,124 @@
+"""The angle between two Gaussians, and what a pair of half-lines needs of it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from widelimit.gaussian._elementary import arctan, inverse
+
+
+class Angle(NamedTuple):
+    """Geometry of a covariance [[k11, c], [c, k22]] with cos θ = c/√(k11 k22).
+
+    Attributes:
+        sine: √(k11 k22 − c²) = √(k11 k22) sin θ.
+        supplement: π − θ, in [0, π]; π/2 where a variance is zero.
+        determinant: k11 k22 − c².
+    """
+
+    sine: Array
+    supplement: Array
+    determinant: Array
+
+
+def is_zero(tangent: Any) -> bool:
+    """Whether a tangent is known to be zero without being computed."""
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def total(*terms: tuple[Array, Any]) -> Array:
+    """Σ partial · tangent over the `(partial, tangent)` whose tangent is not known to be zero.
+
+    Partials come as functions, called only if needed.
+    """
+    return sum(partial() * tangent for partial, tangent in terms if not is_zero(tangent))
+
+
+@jax.custom_jvp
+def angle(
+    k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."]
+) -> Angle:
+    """Sine, supplement and determinant of a pair, with all the digits that the inputs have.
+
+    With m = √(k11 k22) the determinant is (m − |c|)(m + |c|): exactly zero where c = k11 = k22, and the
+    difference m − |c| of close numbers is exact. Variances are first brought to [1, 4) by powers of two,
+    so that products neither overflow nor vanish. No division cancels: tan(θ/2) = sin θ/(1 + cos θ).
+
+    The derivatives of θ and of the sine are infinite at θ = 0 and π; there they are given as zero.
+    """
+    k11, grow1, shrink1 = _scaled(k11)
+    k22, grow2, shrink2 = _scaled(k22)
+    c = c * shrink1 * shrink2
+    size, mean = jnp.abs(c), jnp.sqrt(k11 * k22)
+    determinant = jnp.maximum(mean - size, 0) * (mean + size)
+    sine = jnp.sqrt(determinant)
+    acute = 2 * arctan(sine / (mean + size))
+    supplement = jnp.where(c < 0, acute, jnp.pi - acute)
+    sine = sine * grow1 * grow2
+    return Angle(sine, supplement, sine * sine)
+
+
+def _scaled(k: Array) -> tuple[Array, Array, Array]:
+    """`(k/g², g, 1/g)` with k/g² in [1, 4) and g a power of two; `(1, 0, 0)` where k is not positive."""
+    positive = k > 0
+    k = jnp.where(positive, k, 1)
+    exponent = (jnp.frexp(k)[1] - 1) // 2
+    one = jnp.ones_like(k)
+    grow, shrink = jnp.ldexp(one, exponent), jnp.ldexp(one, -exponent)
+    return k * shrink * shrink, jnp.where(positive, grow, 0), jnp.where(positive, shrink, 0)
+
+
+def _angle_jvp(primals, tangents):
+    k11, c, k22 = primals
+    dk11, dc, dk22 = tangents
+    out = angle(k11, c, k22)
+    steep = inverse(out.sine)
+    slope = total(
+        (lambda: -2 * c, dc),
+        (lambda: k22, dk11),
+        (lambda: k11, dk22),
+    )
+    turn = total(
+        (lambda: steep, dc),
+        (lambda: -c * inverse(k11) * steep / 2, dk11),
+        (lambda: -c * inverse(k22) * steep / 2, dk22),
+    )
+    shape, dtype = out.sine.shape, out.sine.dtype
+    slope, turn = (jnp.broadcast_to(x, shape).astype(dtype) for x in (slope, turn))
+    return out, Angle(slope * steep / 2, turn, slope)
+
+
+angle.defjvp(_angle_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def arcsine(
+    k11: Float[Array, "..."],
+    c: Float[Array, "..."],
+    k22: Float[Array, "..."],
+    sine: Float[Array, "..."],
+) -> Float[Array, "..."]:
+    """asin(c/√(k11 k22)) given `sine` = √(k11 k22 − c²) > 0, with all digits of a small c.
+
+    `sine` is a function of the others: its own tangent is not looked at.
+    """
+    return 2 * arctan(c / (jnp.sqrt(k11 * k22) + sine))
+
+
+def _arcsine_jvp(primals, tangents):
+    k11, c, k22, sine = primals
+    dk11, dc, dk22, _ = tangents
+    out = arcsine(*primals)
+    if all(is_zero(t) for t in (dk11, dc, dk22)):
+        return out, jnp.zeros_like(out)
+    change = total(
+        (lambda: 1 / sine, dc),
+        (lambda: -c / (2 * k11 * sine), dk11),
+        (lambda: -c / (2 * k22 * sine), dk22),
+    )
+    return out, jnp.broadcast_to(change, out.shape).astype(out.dtype)
+
+
+arcsine.defjvp(_arcsine_jvp, symbolic_zeros=True)

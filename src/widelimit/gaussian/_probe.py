@@ -1,0 +1,56 @@
+"""Values of a user's function at chosen points, in the best precision that it has."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from widelimit.gaussian._pointwise import Pointwise
+
+
+class Sample(NamedTuple):
+    """Values of a function.
+
+    Attributes:
+        values: float64, one a point; not finite where the function is not.
+        rounding: relative size of their rounding errors.
+    """
+
+    values: np.ndarray
+    rounding: float
+
+
+def probe(phi: Pointwise, points: np.ndarray, params: tuple = ()) -> Sample | None:
+    """φ at `points`, also while JAX traces; `None` where the function cannot be evaluated at concrete points.
+
+    Evaluated in float64 whatever the session's default, so that what is recognised does not depend on it;
+    a function that insists on float32 is read in float32.
+    """
+    for dtype in (np.float64, np.float32):
+        values = _evaluate(phi, points.astype(dtype), params)
+        if values is not None:
+            single = values.dtype != np.float64
+            return Sample(values.astype(np.float64), float(np.finfo(np.float32 if single else np.float64).eps))
+    return None
+
+
+def _evaluate(phi: Pointwise, points: np.ndarray, params: tuple) -> np.ndarray | None:
+    wide = points.dtype == np.float64
+    try:
+        with jax.ensure_compile_time_eval(), jax.enable_x64(wide), np.errstate(all="ignore"):
+            values = np.asarray(jax.jit(phi.fn)(jnp.asarray(points), *params))
+    except (TypeError, ValueError, jax.errors.JAXTypeError):
+        return None
+    if values.ndim == 0:
+        values = np.full(points.shape, values)
+    if values.shape != points.shape or values.dtype.kind not in "fbiu":
+        return None
+    return values if values.dtype.kind == "f" else values.astype(points.dtype)
+
+
+def grid() -> np.ndarray:
+    """Points where a function shows itself: of every size from 1e-10 to 1e5, and densely up to 12."""
+    sizes = np.geomspace(1e-10, 1e5, 301)
+    dense = np.linspace(-12, 12, 1999) + 1e-4 * np.sqrt(2)
+    return np.unique(np.concatenate([-sizes, sizes, dense]))

@@ -1,0 +1,261 @@
+"""E[φ(u)ψ(v)] for one Gaussian a side and any functions φ, ψ.
+
+Two rules, chosen by the data: Mehler's series where it provably reaches the accuracy (`_series`), the integral over
+the plane (`_plane`) where it does not. The choice is made a whole array at a time, after every `vmap`, so the slow rule
+runs only where some entry needs it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
+
+from widelimit.gaussian import _series
+from widelimit.gaussian._kinks import concretely, derivatives
+from widelimit.gaussian._mesh import BLIND, Mesh, mesh
+from widelimit.gaussian._plane import Law, over_plane, side_edges
+from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
+
+# (terms, Gauss–Hermite nodes) of the series, tried in turn; the plane is what remains.
+RULE_ERROR = 1e-9
+# The careful series: its terms, the widest panel (in standard deviations) that resolves them, entries a block.
+LONG, SPACING, BLOCK = 256, 0.5, 256
+TIERS = ((32, 97), (128, 321))
+
+
+def expect_one(
+    phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tuple = (), right_params: tuple = (), *, accuracy: float = 1e-6
+) -> Array:
+    """E[φ(u; left_params) ψ(v; right_params)] for at most one Gaussian a side.
+
+    Args:
+        phi: function of `u` (arity 0 or 1).
+        psi: function of `v` (arity 0 or 1).
+        joint: law of (u, v), elementwise over broadcastable arrays.
+        left_params: known arguments of φ, broadcastable with the law.
+        right_params: known arguments of ψ.
+        accuracy: relative error aimed at, of √(E[φ²]E[ψ²]).
+
+    Returns:
+        The expectation, of the broadcast shape. The derivative with respect to the covariance is Price's
+        E[φ'(u)ψ'(v)], from the same nodes; all derivatives are themselves differentiable.
+    """
+    if phi.arity == 0 or psi.arity == 0 or joint.cross[0][0] is None:
+        left = _mean(phi, joint.left, joint.left_mean, left_params, accuracy)
+        return left * _mean(psi, joint.right, joint.right_mean, right_params, accuracy)
+    law = _law(joint)
+    return _stack(phi, psi, 0, accuracy)(law, tuple(left_params), tuple(right_params))[0]
+
+
+def _law(joint: Joint) -> Law:
+    k12 = jnp.asarray(joint.cross[0][0])
+    k11, k22 = (jnp.zeros_like(k12) if k is None else jnp.asarray(k) for k in (joint.left[0][0], joint.right[0][0]))
+    return Law(k11, k22, k12, joint.left_mean[0], joint.right_mean[0])
+
+
+def _mean(phi: Pointwise, covariance: tuple, mean: tuple, params: tuple, accuracy: float) -> Array:
+    """E[φ(u)]: the product with the constant one."""
+    if phi.arity == 0:
+        return phi.fn(*params)
+    m = mean[0]
+    if covariance[0][0] is None:
+        return phi.fn(jnp.zeros(()) if m is None else m, *params)
+    k = jnp.asarray(covariance[0][0])
+    law = Law(k, jnp.ones((), k.dtype), jnp.zeros((), k.dtype), m, None)
+    return _stack(phi, CONSTANT, 0, accuracy)(law, tuple(params), ())[0]
+
+
+CONSTANT = Pointwise(jnp.ones_like, 1, "1")
+
+
+def _stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Callable:
+    """(law, params, params) -> E[φ⁽ⁱ⁾ψ⁽ⁱ⁾] for i = 0…order: one differentiable function, the orders sharing their nodes."""
+    return phi.remember(("stack", psi, order, accuracy), lambda: _make_stack(phi, psi, order, accuracy))
+
+
+def _make_stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Callable:
+    values = _aligned(_after_vmap(partial(_choose, phi, psi, order, accuracy)))
+    stack = jax.custom_jvp(values)
+    stack.defjvp(partial(_rule, phi, psi, order, accuracy), symbolic_zeros=True)
+    return stack
+
+
+def _aligned(f: Callable) -> Callable:
+    """f with every array given the same number of axes, so that a new leading axis stays a broadcast."""
+
+    def call(*args):
+        args = jax.tree.map(jnp.asarray, args)
+        ndim = max(leaf.ndim for leaf in jax.tree.leaves(args))
+        return f(*jax.tree.map(lambda x: x.reshape((1,) * (ndim - x.ndim) + x.shape), args))
+
+    return call
+
+
+def _after_vmap(f: Callable) -> Callable:
+    """An elementwise f that `vmap` calls once on the whole batch, so that a branch inside it stays a branch."""
+    call = custom_vmap(f)
+
+    @call.def_vmap
+    def rule(axis_size, in_batched, *args):
+        args = jax.tree.map(lambda x, batched: x if batched else x[None], args, tuple(in_batched))
+        out = call(*args)
+        out = jax.tree.map(lambda x: jnp.broadcast_to(x, (axis_size, *x.shape[1:])), out)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return call
+
+
+def _functions(phi: Pointwise, order: int, params: tuple) -> tuple[Callable[[Array], Array], ...]:
+    return tuple(lambda u, f=f: f.fn(u, *params) for f in derivatives(phi, order))
+
+
+def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) -> tuple[Array, ...]:
+    """The first rule that reaches the accuracy for the whole array."""
+    law, lp, rp = args
+    shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves(args)))
+    functions = _functions(phi, order, lp), _functions(psi, order, rp)
+    choice = partial(_careful, phi, psi, order, accuracy, args, shape)
+    for terms, nodes in reversed(TIERS):
+        reach = _reach(phi, order, nodes, bool(lp)), _reach(psi, order, nodes, bool(rp))
+        choice = partial(_series_or, choice, law, functions, shape=shape, terms=terms, nodes=nodes, reach=reach, accuracy=accuracy)
+    return choice()
+
+
+def _series_or(otherwise: Callable, law: Law, functions: tuple, *, shape, terms, nodes, reach, accuracy) -> tuple[Array, ...]:
+    if min(reach) == 0:
+        return otherwise()
+    a = _series.side(functions[0], law.m1, law.k11, terms=terms, nodes=nodes)
+    b = _series.side(functions[1], law.m2, law.k22, terms=terms, nodes=nodes)
+    rho = _series.correlation(law.k11, law.k22, law.k12)
+    within = jnp.all(law.k11 <= reach[0] ** 2) & jnp.all(law.k22 <= reach[1] ** 2)
+    converged = ~jnp.any(_unfinished(a, b, rho, accuracy))
+    return lax.cond(within & converged, lambda: _spread(_series.evaluate(a, b, rho, law.k12), shape), otherwise)
+
+
+def _unfinished(a: _series.Side, b: _series.Side, rho: Array, accuracy: float) -> Array:
+    """Where the terms left out, at most |ρ|^J √(tail·tail) by Cauchy–Schwarz, exceed the accuracy."""
+    tolerance = max(accuracy, 30 * float(jnp.finfo(rho.dtype).eps))
+    return jnp.abs(rho) ** a.coefficients.shape[0] * jnp.sqrt(a.tail * b.tail) > tolerance
+
+
+def _careful(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, args: tuple, shape: tuple[int, ...]) -> tuple[Array, ...]:
+    """A long series with coefficients integrated panel by panel; over the plane, entries where even that does not converge."""
+    law, lp, rp = args
+    meshes = _mesh(phi, order, lp), _mesh(psi, order, rp)
+    edges = [side_edges(m, mean, k, SPACING) for m, mean, k in zip(meshes, law[3:], law[:2], strict=True)]
+    a = _series.careful_side(_functions(phi, order, lp), law.m1, law.k11, edges[0], terms=LONG)
+    b = _series.careful_side(_functions(psi, order, rp), law.m2, law.k22, edges[1], terms=LONG)
+    rho = _series.correlation(law.k11, law.k22, law.k12)
+    values = _spread(_series.evaluate(a, b, rho, law.k12), shape)
+    hard = jnp.broadcast_to(_unfinished(a, b, rho, accuracy), shape)
+
+    def plane(law: Law, lp: tuple, rp: tuple) -> tuple[Array, ...]:
+        return over_plane(_functions(phi, order, lp), _functions(psi, order, rp), law, meshes)
+
+    return _patched(values, hard, plane, args)
+
+
+def _patched(values: tuple[Array, ...], where: Array, f: Callable, args: tuple) -> tuple[Array, ...]:
+    """The values, recomputed by f where asked: gathered into short blocks, as many as there are such entries."""
+    shape, count = where.shape, jnp.sum(where)
+    size = min(BLOCK, where.size)
+    flat = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).reshape(-1), args)
+    places = jnp.nonzero(where.reshape(-1), size=-(-where.size // size) * size, fill_value=where.size)[0]
+
+    def block(state):
+        start, values = state
+        index = lax.dynamic_slice(places, (start,), (size,))
+        new = f(*jax.tree.map(lambda x: x.at[index].get(mode="clip"), flat))
+        return start + size, tuple(v.at[index].set(n, mode="drop") for v, n in zip(values, new, strict=True))
+
+    start = jnp.zeros((), places.dtype)
+    values = lax.while_loop(lambda s: s[0] < count, block, (start, tuple(v.reshape(-1) for v in values)))[1]
+    return tuple(v.reshape(shape) for v in values)
+
+
+def _mesh(phi: Pointwise, order: int, params: tuple) -> Mesh:
+    return BLIND if params else mesh(phi, order)
+
+
+def _spread(values: tuple[Array, ...], shape: tuple[int, ...]) -> tuple[Array, ...]:
+    return tuple(jnp.broadcast_to(x, shape) for x in values)
+
+
+def _rule(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, primals: tuple, tangents: tuple) -> tuple:
+    """Price: ∂E_i/∂k₁₂ = E_{i+1}; ∂/∂k₁₁ = ½E[f''g], ∂/∂m₁ = E[f'g]; a parameter moves the function itself."""
+    moving = not isinstance(tangents[0].k12, SymbolicZero)
+    values = _stack(phi, psi, order + moving, accuracy)(*primals)
+    pairs = list(zip(derivatives(phi, order), derivatives(psi, order), strict=True))
+    out = [_side_tangents(*pair, accuracy, primals, tangents) for pair in pairs]
+    if moving:
+        out = [t + tangents[0].k12 * slope for t, slope in zip(out, values[1:], strict=True)]
+    values = values[: order + 1]
+    return values, tuple(jnp.broadcast_to(t, v.shape).astype(v.dtype) for t, v in zip(out, values, strict=True))
+
+
+def _side_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array | float:
+    law, t = primals[0], tangents[0]
+    df, dg = (lambda: derivative(f, 0)), (lambda: derivative(g, 0))
+    terms = [
+        (t.k11, 0.5, lambda: (derivative(df(), 0), g)),
+        (t.k22, 0.5, lambda: (f, derivative(dg(), 0))),
+        (t.m1, 1.0, lambda: (df(), g)),
+        (t.m2, 1.0, lambda: (f, dg())),
+    ]
+    total = 0.0
+    for tangent, factor, pair in terms:
+        if tangent is not None and not isinstance(tangent, SymbolicZero):
+            total = total + tangent * factor * _stack(*pair(), 0, accuracy)(*primals)[0]
+    return total + _parameter_tangents(f, g, accuracy, primals, tangents)
+
+
+def _parameter_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array | float:
+    total = 0.0
+    for i, tangent in enumerate(tangents[1]):
+        if _moves(tangent):
+            total = total + tangent * _stack(parameter_derivative(f, i), g, 0, accuracy)(*primals)[0]
+    for i, tangent in enumerate(tangents[2]):
+        if _moves(tangent):
+            total = total + tangent * _stack(f, parameter_derivative(g, i), 0, accuracy)(*primals)[0]
+    return total
+
+
+def _moves(tangent) -> bool:
+    return not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
+
+
+def parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
+    """∂φ/∂θ_i, a function of the same arguments and parameters."""
+    return phi.remember(("parameter", i), lambda: Pointwise(partial(_parameter_slope, phi, i), 1, f"d/dθ{i}({phi.label})"))
+
+
+def _parameter_slope(phi: Pointwise, i: int, u: Array, *params: Array) -> Array:
+    shape = jnp.broadcast_shapes(u.shape, *(jnp.shape(p) for p in params))
+    moving = jnp.broadcast_to(params[i], shape)
+    return jax.jvp(lambda p: phi.fn(u, *params[:i], p, *params[i + 1 :]), (moving,), (jnp.ones_like(moving),))[1]
+
+
+def _reach(phi: Pointwise, order: int, nodes: int, parametric: bool) -> float:
+    """Largest standard deviation up to which Gauss–Hermite was measured to integrate φ⁽ⁱ⁾²; 0 if φ has parameters."""
+    if parametric:
+        return 0.0
+    return phi.remember(("reach", order, nodes), lambda: _measure_reach(phi, order, nodes))
+
+
+def _measure_reach(phi: Pointwise, order: int, nodes: int) -> float:
+    """Squares integrated by Gauss–Hermite against panels of the function's own mesh, over a range of scales."""
+    s = 2.0 ** np.arange(-7, 7, 0.5)
+    x, w, _ = _series.hermite_rule(1, nodes)
+    rough = (concretely(phi, s[:, None] * x, order)[-1] ** 2) @ w
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        edges = side_edges(mesh(phi, order), None, jnp.asarray(s**2), SPACING)
+        x, w = (np.asarray(a) for a in _series.panel_nodes(edges))
+    exact = np.sum(w * concretely(phi, s * x, order)[-1] ** 2, 0)
+    wrong = np.abs(rough - exact) > RULE_ERROR * np.abs(exact)
+    return float(np.concatenate([[0.0], s])[np.argmax(np.append(wrong, True))])

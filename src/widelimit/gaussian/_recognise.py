@@ -1,0 +1,296 @@
+"""What a function is, read from its values: its form, however its code was spelled.
+
+A form is proposed from a few values and accepted only if it reproduces the function at thousands of points,
+of every size, to the rounding of those values.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from widelimit.gaussian._forms import (
+    Atom,
+    Bump,
+    Erf,
+    ErfLine,
+    ErfLineSlope,
+    Exponential,
+    Form,
+    Rectified,
+    Sine,
+)
+from widelimit.gaussian._pointwise import Pointwise, derivative
+from widelimit.gaussian._probe import Sample, grid, probe
+
+_HIGHEST = 16  # degree of a polynomial
+_HIGHEST_RECTIFIED = 6
+_SLACK = 64  # roundings that a value may be away from its form
+
+_erf = np.vectorize(math.erf, otypes=[float])
+
+
+def recognise(phi: Pointwise) -> Form | None:
+    """The form of a function of one Gaussian, `None` if it is none of those known.
+
+    Found once for each function and kept with it.
+    """
+    return phi.remember("form", lambda: _recognise(phi))
+
+
+def _recognise(phi: Pointwise) -> Form | None:
+    points = grid()
+    sample = probe(phi, points)
+    if sample is None:
+        return None
+    with np.errstate(all="ignore"):
+        return _polynomial(points, sample) or _rectified(phi, points, sample) or _smooth(phi, points, sample)
+
+
+# --- polynomials, and polynomials with a kink at zero -------------------------------------
+
+
+def _polynomial(points: np.ndarray, sample: Sample) -> Form | None:
+    found = _fit(points, sample, _HIGHEST)
+    if found is None:
+        return None
+    names = {0: "constant", 1: "linear"}
+    name = "identity" if found == (0.0, 1.0) else names.get(len(found) - 1, "polynomial")
+    return Form(found, (), name)
+
+
+def _fit(points: np.ndarray, sample: Sample, highest: int) -> tuple[float, ...] | None:
+    """Coefficients of the polynomial of lowest degree through the points."""
+    for degree in range(highest + 1):
+        found = _interpolate(points, sample, degree)
+        if found is not None and _matches(found, points, sample):
+            return found
+    return None
+
+
+def _interpolate(points: np.ndarray, sample: Sample, degree: int) -> tuple[float, ...] | None:
+    """Through the points nearest to the Chebyshev nodes of [-2, 2], or of the half with points."""
+    low, high = max(points.min(), -2.0), min(points.max(), 2.0)
+    nodes = (low + high) / 2 - (high - low) / 2 * np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
+    chosen = np.abs(points[:, None] - nodes).argmin(0)
+    x, y = points[chosen], sample.values[chosen]
+    if not np.all(np.isfinite(y)):
+        return None
+    coefficients = np.linalg.solve(np.vander(x, increasing=True), y)
+    noise = sample.rounding * np.abs(coefficients).max() * 4.0 ** (degree + 2)
+    return tuple(_tidy(coefficients, noise * np.ones_like(x)))
+
+
+def _tidy(coefficients: np.ndarray, noise: np.ndarray) -> Iterator[float]:
+    """Drops what is rounding, and rounds to a 64th what is a 64th but for rounding."""
+    for coefficient, error in zip(coefficients.tolist(), noise.tolist(), strict=True):
+        near = round(coefficient * 64) / 64
+        yield near if abs(coefficient - near) <= error else coefficient
+
+
+def _matches(coefficients: tuple[float, ...], points: np.ndarray, sample: Sample) -> bool:
+    size = np.polyval(np.abs(coefficients)[::-1], np.abs(points))
+    fitted = np.polyval(coefficients[::-1], points)
+    return _agree(sample, fitted, size, slack=_SLACK * 4.0 ** (len(coefficients) - 1))
+
+
+def _agree(sample: Sample, fitted: np.ndarray, size: np.ndarray, slack: float = _SLACK) -> bool:
+    """Equal to rounding wherever both are finite, and finite in most places."""
+    usable = np.isfinite(sample.values) & np.isfinite(fitted) & np.isfinite(size)
+    error = np.abs(sample.values - fitted)[usable]
+    return bool(usable.mean() > 0.5 and np.all(error <= slack * sample.rounding * size[usable]))
+
+
+def _rectified(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | None:
+    """A polynomial on each side of zero: ReLU and its relatives, steps, rectified monomials."""
+    above, below = (
+        _fit(points[side], Sample(sample.values[side], sample.rounding), _HIGHEST_RECTIFIED)
+        for side in (points > 0, points < 0)
+    )
+    if above is None or below is None:
+        return None
+    length = max(len(above), len(below))
+    above, below = (x + (0.0,) * (length - len(x)) for x in (above, below))
+    jumps = [a - b for a, b in zip(above, below, strict=True)]
+    terms = tuple(
+        (w, Rectified(n, _at_zero(phi, n, w, below[n]) if n <= 1 else 0.5)) for n, w in enumerate(jumps) if w
+    )
+    return Form(_trimmed(below), terms, _rectified_name(above, below))
+
+
+def _at_zero(phi: Pointwise, n: int, jump: float, below: float) -> float:
+    """Where between the two sides the code puts the n-th derivative at exactly zero."""
+    fn = derivative(phi, 0) if n else phi
+    sample = probe(fn, np.zeros(1))
+    if sample is None or not np.isfinite(sample.values[0]):
+        return 0.5
+    return float(round(64 * (sample.values[0] - below) / jump) / 64)
+
+
+def _trimmed(polynomial: tuple[float, ...]) -> tuple[float, ...]:
+    while polynomial and polynomial[-1] == 0:
+        polynomial = polynomial[:-1]
+    return polynomial
+
+
+def _rectified_name(above: tuple[float, ...], below: tuple[float, ...]) -> str:
+    if len(above) == 1:
+        return "sign" if above[0] == -below[0] else "step"
+    if len(above) > 2 or above[0] or below[0]:
+        return "rectified polynomial"
+    named = {(1.0, 0.0): "relu", (1.0, -1.0): "abs"}
+    return named.get((above[1], below[1]), "two-slope")
+
+
+# --- everything smooth: 1, u and one or two atoms ------------------------------------------
+
+
+def _smooth(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | None:
+    slopes = _Slopes(phi)
+    for propose in (_erf_guess, _erf_line_guess, _erf_line_slope_guess, _wave_guess, _bump_guess):
+        for name, atoms in propose(slopes):
+            found = _combine(name, atoms, points, sample)
+            if found is not None:
+                return found
+    return None
+
+
+class _Slopes:
+    """Derivatives of a function at chosen points, by order."""
+
+    def __init__(self, phi: Pointwise):
+        self._orders = [phi]
+
+    def __call__(self, order: int, *points: float) -> np.ndarray:
+        while len(self._orders) <= order:
+            self._orders.append(derivative(self._orders[-1], 0))
+        sample = probe(self._orders[order], np.array(points))
+        return np.full(len(points), np.nan) if sample is None else sample.values
+
+
+Guess = Iterator[tuple[str, list[Atom]]]
+_STEPS = 2.0 ** np.arange(-8, 9)
+
+
+def _erf_guess(slopes: _Slopes) -> Guess:
+    """φ' is a constant plus a Gaussian density."""
+    for slope, offset in _log_quadratic(lambda *x: slopes(1, *x)):
+        yield "erf", [Erf(slope, offset)]
+
+
+def _log_quadratic(fn: Callable[..., np.ndarray]) -> Iterator[tuple[float, float]]:
+    """(a, b) with fn(u) = const + w exp(−(a u + b)²), if that is what it is."""
+    values = fn(-1e4, 1e4, 0.0, *_STEPS, *-_STEPS)
+    ends, middle, sides = values[:2], values[2], values[3:].reshape(2, -1)
+    if not np.isclose(ends[0], ends[1], rtol=1e-6, atol=1e-9) or middle == ends[0]:
+        return
+    ratio = (sides - ends[0]) / (middle - ends[0])
+    good = np.all((ratio > 1e-5) & (ratio < 1e5), 0)
+    curvature = np.where(good, -np.log(np.abs(ratio)).sum(0) / 2, np.nan)
+    best = np.nanargmin(np.abs(curvature - 0.5)) if good.any() else None
+    if best is None or not curvature[best] > 0:
+        return
+    slope = math.sqrt(curvature[best]) / _STEPS[best]
+    tilt = math.log(ratio[1, best] / ratio[0, best]) / (4 * _STEPS[best])
+    yield slope, _clean(tilt / slope)
+
+
+def _clean(value: float) -> float:
+    return 0.0 if abs(value) < 1e-9 else value
+
+
+def _inflected(fn: Callable[..., np.ndarray]) -> Iterator[float]:
+    """a with fn(u) = w (1 − a²u²) exp(−a²u²), if that is what it is."""
+    values = fn(0.0, *_STEPS)
+    ratio = values[1:] / values[0]
+    inside = np.flatnonzero((ratio > 0.05) & (ratio < 0.95))
+    if not inside.size:
+        return
+    target, low, high = ratio[inside[0]], 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = (1 - middle) * math.exp(-middle) > target
+        low, high = (middle, high) if above else (low, middle)
+    yield math.sqrt((low + high) / 2) / _STEPS[inside[0]]
+
+
+def _erf_line_guess(slopes: _Slopes) -> Guess:
+    """φ'' of the exact GELU."""
+    for slope in _inflected(lambda *x: slopes(2, *x)):
+        yield "gelu", [ErfLine(slope)]
+
+
+def _erf_line_slope_guess(slopes: _Slopes) -> Guess:
+    """φ' of the derivative of the exact GELU."""
+    for slope in _inflected(lambda *x: slopes(1, *x)):
+        yield "gelu'", [ErfLineSlope(slope)]
+
+
+def _wave_guess(slopes: _Slopes) -> Guess:
+    """φ'''' = λ φ'': exponentials for λ > 0, sines for λ < 0."""
+    places = np.linspace(-1.9, 2.1, 17)
+    second, fourth = slopes(2, *places), slopes(4, *places)
+    if not np.all(np.isfinite(second)) or not np.any(second):
+        return
+    best = np.abs(second).argmax()
+    rate = math.sqrt(abs(fourth[best] / second[best]))
+    if not 1e-6 < rate < 1e6:
+        return
+    if fourth[best] * second[best] > 0:
+        yield "exponential", [Exponential(rate)]
+        yield "exponential", [Exponential(-rate)]
+        yield "exponential", [Exponential(rate), Exponential(-rate)]
+    else:
+        yield "sine", [Sine(rate, 0.0), Sine(rate, math.pi / 2)]
+
+
+def _bump_guess(slopes: _Slopes) -> Guess:
+    """A linear function plus a Gaussian density."""
+    tilt = slopes(1, 1e4)[0]
+    for slope, offset in _log_quadratic(lambda *x: slopes(0, *x) - tilt * np.array(x)):
+        yield "Gaussian bump", [Bump(slope * slope, _clean(-offset / slope))]
+
+
+_VALUES: dict[type, Callable[..., np.ndarray]] = {
+    Erf: lambda f, u: _erf(f.slope * u + f.offset),
+    ErfLine: lambda f, u: u * _erf(f.slope * u),
+    ErfLineSlope: lambda f, u: _erf(f.slope * u)
+    + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
+    Sine: lambda f, u: np.sin(f.frequency * u + f.phase),
+    Exponential: lambda f, u: np.exp(f.rate * u),
+    Bump: lambda f, u: np.exp(-f.sharpness * (u - f.centre) ** 2),
+}
+
+
+def _combine(name: str, atoms: list[Atom], points: np.ndarray, sample: Sample) -> Form | None:
+    """c0 + c1 u + Σ w_j atom_j by least squares where all are of moderate size, checked everywhere."""
+    columns = np.stack([np.ones_like(points), points, *(_VALUES[type(f)](f, points) for f in atoms)], 1)
+    near = (np.abs(points) < 4) & np.isfinite(sample.values)
+    if near.sum() < 100 or not np.all(np.isfinite(columns[near])):
+        return None
+    weights = _least_squares(columns[near], sample.values[near], sample.rounding)
+    if not _agree(sample, columns @ weights, (np.abs(columns) + _give(atoms, points)) @ np.abs(weights)):
+        return None
+    terms = _merged([(w, f) for w, f in zip(weights[2:].tolist(), atoms, strict=True) if w])
+    return Form(_trimmed(tuple(weights[:2].tolist())), terms, name)
+
+
+def _least_squares(columns: np.ndarray, values: np.ndarray, rounding: float) -> np.ndarray:
+    size = np.abs(columns).max(0)
+    weights = np.linalg.lstsq(columns / size, values, rcond=None)[0] / size
+    return np.array([*_tidy(weights, _SLACK * rounding * np.abs(values).max() / size)])
+
+
+def _give(atoms: list[Atom], points: np.ndarray) -> np.ndarray:
+    """|u f'(u)| of each column: how far a rounding of the inner parameters moves it."""
+    step = 1e-6
+    moved = [_VALUES[type(f)](f, points * (1 + step)) - _VALUES[type(f)](f, points) for f in atoms]
+    return np.abs(np.stack([np.zeros_like(points), np.zeros_like(points), *moved], 1)) / step
+
+
+def _merged(terms: list[tuple[float, Atom]]) -> tuple[tuple[float, Atom], ...]:
+    """Sine and cosine of one frequency as one sine with a phase."""
+    if len(terms) == 2 and all(isinstance(f, Sine) for _, f in terms):
+        (w, f), (v, _) = terms
+        return ((math.hypot(w, v), Sine(f.frequency, math.atan2(v, w))),)
+    return tuple(terms)

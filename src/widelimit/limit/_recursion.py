@@ -1,0 +1,246 @@
+"""The recursion: second moments of the program's random variables for two inputs.
+
+For values u, v of the program and inputs x, x', K(u@x, v@x') = E[Z^u(x) Z^v(x')] follows from their structure:
+linear values by bilinearity; two MatMuls with the same weight σ_W² Σ K(h, h'); with different weights 0; two
+nonlinear values by a Gaussian expectation (Tensor Programs I, Theorem 5.4 and Corollary 5.5; NETSOR⁺ for Moments).
+It is evaluated lazily with memory, from the output backwards, and asked only for the positions that are needed.
+
+A request names, for each axis of v, the axis of u at whose position it is read (`match`), or None for all
+positions. The result has the axes of u, then the unmatched axes of v.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from widelimit import gaussian
+from widelimit import program as tp
+from widelimit.limit._fuse import Fused, fused
+from widelimit.limit._images import split_for_maps, through_maps
+from widelimit.limit._labels import diagonal_of, into, outer, right_into
+from widelimit.limit._request import Match, Request
+from widelimit.limit._weights import split_for_weights, through_vector, through_weight
+
+
+@dataclasses.dataclass(eq=False)
+class Recursion:
+    """K for one pair of inputs; side 0 is x, side 1 is x'.
+
+    `variances` are the parameters' variances (both copies of a weight alike); `cross` the covariances between
+    corresponding entries of the two copies. At cross = variances the copies are one network, and the derivative
+    of K with respect to cross, along the learning rates, is the tangent kernel.
+    """
+
+    inputs: tuple[Sequence[Array], ...]
+    variances: dict[str, Any]
+    cross: dict[str, Any]
+    dtype: Any
+    accuracy: float
+
+    def __post_init__(self) -> None:
+        self._second: dict[Any, Array | None] = {}
+        self._mean: dict[Any, Array | None] = {}
+        self._known: dict[Any, Array] = {}
+
+    # --- what the example determines ----------------------------------------------------------------------------------
+
+    def known(self, x: tp.Known, side: int) -> Array:
+        key = (x, side)
+        if key not in self._known:
+            self._known[key] = self._cast(self._compute(x, side))
+        return self._known[key]
+
+    def _cast(self, a: Any) -> Array:
+        a = jnp.asarray(a)
+        return a.astype(self.dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    def _compute(self, x: tp.Known, side: int) -> Any:
+        match x:
+            case tp.Input():
+                return jnp.reshape(self.inputs[side][x.index], x.shape)
+            case tp.Constant():
+                return x.value
+            case tp.Apply():
+                return x.fn(*(self.known(a, side) for a in x.args))
+            case tp.Moment():
+                return self._moment(x, side)
+        raise TypeError(type(x).__name__)
+
+    def _moment(self, x: tp.Moment, side: int) -> Array:
+        """θ = E[Z^left Z^right] at one input: it does not know of the other copy of the weights."""
+        value = self.mean(x.left, side) if x.right is None else self.second(Request(x.left, x.right, (side, side), x.match))
+        return jnp.zeros(x.shape, self.dtype) if value is None else jnp.broadcast_to(value, x.shape)
+
+    # --- first moments ------------------------------------------------------------------------------------------------
+
+    def mean(self, u: tp.Value, side: int) -> Array | None:
+        """E Z^u, or None where it is zero by structure."""
+        key = (u, side)
+        if key not in self._mean:
+            self._mean[key] = self._mean_of(u, side)
+        return self._mean[key]
+
+    def _mean_of(self, u: tp.Value, side: int) -> Array | None:
+        match u:
+            case tp.Given():
+                return jnp.broadcast_to(self.known(u.known, side), u.shape)
+            case tp.MatMul() | tp.Vector():
+                return None
+            case tp.Sum():
+                return _total([self.mean(t, side) for t in u.terms])
+            case tp.Scaled():
+                return _times(self.mean(u.h, side), self.known(u.known, side))
+            case tp.Image():
+                inner = self.mean(u.h, side)
+                return None if inner is None else tp.apply_maps(inner, u.maps, lambda k: self.known(k, side))
+        return self._expected((u,), side)
+
+    def _expected(self, factors: tuple[tp.Value, ...], side: int) -> Array | None:
+        same = Request(factors[0], factors[0], (side, side), identity(factors[0]))
+        return self.product(factors, (), same)
+
+    # --- second moments -----------------------------------------------------------------------------------------------
+
+    def second(self, r: Request) -> Array | None:
+        """E[Z^u Z^v] as requested, or None where it is zero by structure."""
+        if r.key not in self._second:
+            self._second[r.key] = self._second_of(r)
+        return self._second[r.key]
+
+    def _second_of(self, r: Request) -> Array | None:
+        u, v = r.u, r.v
+        match u, v:
+            case tp.Sum(), _:
+                return _total([self.second(r.replace(u=t)) for t in u.terms])
+            case _, tp.Sum():
+                return _total([self.second(r.replace(v=t)) for t in v.terms])
+            case tp.Scaled(), _:
+                return _times(self.second(r.replace(u=u.h)), into(self.known(u.known, r.sides[0]), r))
+            case _, tp.Scaled():
+                return _times(self.second(r.replace(v=v.h)), right_into(self.known(v.known, r.sides[1]), r))
+            case tp.Given(), _:
+                return None if r.centred else outer(self.mean(u, r.sides[0]), self.mean(v, r.sides[1]), r)
+            case _, tp.Given():
+                return None if r.centred else outer(self.mean(u, r.sides[0]), self.mean(v, r.sides[1]), r)
+            case (tp.Image(), _) | (_, tp.Image()):
+                return self._where_matched(r, split_for_maps(r), through_maps)
+            case tp.MatMul(), tp.MatMul():
+                return self._where_matched(r, split_for_weights(r), through_weight)
+            case tp.Vector(), tp.Vector():
+                return through_vector(self, r)
+            case (tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector()):
+                return None
+        return self.product((u,), (v,), r)
+
+    def _where_matched(self, r: Request, split: frozenset[int], rule: Callable[[Any, Request], Array | None]) -> Array | None:
+        """Ask for all positions of the axes that the rule cannot match, and take the diagonal."""
+        if split:
+            return diagonal_of(self.second(r.unmatched(split)), r, split)
+        return rule(self, r)
+
+    def covariance(self, path: str, sides: tuple[int, int]) -> Any:
+        return self.variances[path] if sides[0] == sides[1] else self.cross[path]
+
+    # --- products of values -------------------------------------------------------------------------------------------
+
+    def product(self, left: Sequence[tp.Value], right: Sequence[tp.Value], r: Request) -> Array | None:
+        """E[Π left Π right] in the axes of r; factors that are independent of each other are split."""
+        factors = [(f, 0) for f in _flat(left)] + [(f, 1) for f in _flat(right)]
+        result: Array | None = jnp.ones((), self.dtype)
+        for group in self._groups(factors, r):
+            part = self._group([f for f, s in group if s == 0], [f for f, s in group if s == 1], r)
+            if part is None:
+                return None
+            result = part * result
+        return jnp.broadcast_to(result, r.shape)
+
+    def _groups(self, factors: list[tuple[tp.Value, int]], r: Request) -> list[list[tuple[tp.Value, int]]]:
+        """Factors that share randomness belong together (union over correlated bases)."""
+        groups: list[list[tuple[tp.Value, int]]] = []
+        for factor in factors:
+            joined = [g for g in groups if any(self._dependent(factor, other, r) for other in g)]
+            rest = [g for g in groups if g not in joined]
+            groups = [*rest, [f for g in joined for f in g] + [factor]]
+        return groups
+
+    def _dependent(self, a: tuple[tp.Value, int], b: tuple[tp.Value, int], r: Request) -> bool:
+        (u, s), (v, t) = a, b
+        if s > t:
+            return self._dependent(b, a, r)
+        return any(self.second(r.between(x, y, (s, t))) is not None for x in fused((u,)).bases for y in fused((v,)).bases)
+
+    def _group(self, left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
+        phi, psi = fused(tuple(left)), fused(tuple(right))
+        if max(len(phi.bases), len(psi.bases)) > 1 and (split := _expandable(left, right)) is not None:
+            return self._distributed(split, left, right, r)
+        return self._expectation(phi, psi, r)
+
+    def _distributed(self, split: tuple[int, int], left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
+        """E is linear in a factor that is a sum or a multiple."""
+        side, i = split
+        mine, other = (left, right) if side == 0 else (right, left)
+        factor = mine[i]
+
+        def with_(f: tp.Value) -> Array | None:
+            changed = [*mine[:i], f, *mine[i + 1 :]]
+            return self.product(*((changed, other) if side == 0 else (other, changed)), r)
+
+        if isinstance(factor, tp.Scaled):
+            known = self.known(factor.known, r.sides[side])
+            return _times(with_(factor.h), into(known, r) if side == 0 else right_into(known, r))
+        return _total([with_(t) for t in factor.terms])
+
+    def _expectation(self, phi: Fused, psi: Fused, r: Request) -> Array:
+        """E[φ(u)ψ(v)] under the joint law of the bases."""
+        joint = gaussian.Joint(
+            left=self._block(phi, phi, r, (0, 0)),
+            right=self._block(psi, psi, r, (1, 1)),
+            cross=self._block(phi, psi, r, (0, 1)),
+            left_mean=tuple(into(self.mean(b, r.sides[0]), r) for b in phi.bases),
+            right_mean=tuple(right_into(self.mean(b, r.sides[1]), r) for b in psi.bases),
+        )
+        left = [into(self.known(p, r.sides[0]), r) for p in phi.params]
+        right = [right_into(self.known(p, r.sides[1]), r) for p in psi.params]
+        value = gaussian.expect(phi.phi, psi.phi, joint, left_params=tuple(left), right_params=tuple(right), accuracy=self.accuracy)
+        return self._cast(value)
+
+    def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
+        place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]
+        return tuple(tuple(place(self.second(r.between(a, b, ends, centred=True)), r) for b in psi.bases) for a in phi.bases)
+
+
+def identity(u: tp.Value) -> Match:
+    return tuple(range(len(u.shape)))
+
+
+def _flat(factors: Sequence[tp.Value]) -> list[tp.Value]:
+    return [g for f in factors for g in (_flat(f.factors) if isinstance(f, tp.Product) else [f])]
+
+
+def _expandable(left: list[tp.Value], right: list[tp.Value]) -> tuple[int, int] | None:
+    """A factor that is a sum or multiple, in a group where taking it apart may separate independent parts."""
+    for side, factors in ((0, left), (1, right)):
+        for i, f in enumerate(factors):
+            if isinstance(f, tp.Sum | tp.Scaled) and (len(left) + len(right) > 1 or not f.is_gaussian):
+                return side, i
+    return None
+
+
+def _total(parts: Sequence[Array | None]) -> Array | None:
+    found = [p for p in parts if p is not None]
+    if not found:
+        return None
+    result = found[0]
+    for part in found[1:]:
+        result = result + part
+    return result
+
+
+def _times(a: Array | None, b: Array) -> Array | None:
+    return None if a is None else a * b
+

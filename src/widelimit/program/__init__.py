@@ -1,0 +1,33 @@
+"""The Tensor Program: known arrays, random vectors, and the maps between their positions."""
+
+from widelimit.program._known import Apply, Constant, Input, Known, Moment, apply, constant, is_zero
+from widelimit.program._maps import (
+    AxisMap,
+    Window,
+    apply_maps,
+    is_identity,
+    keep,
+    mixed,
+    padded,
+    picked,
+    pooled,
+    reshaped,
+    reversed_,
+    spread,
+    summed,
+    taken,
+)
+from widelimit.program._value import (
+    Given,
+    Image,
+    MatMul,
+    Pointwise,
+    Product,
+    Scaled,
+    Sum,
+    Value,
+    Vector,
+    Weight,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,165 @@
+"""Linear maps on the finite axes of a value: tensor products of maps on disjoint groups of axes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from jax import Array, lax
+from jax import numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class AxisMap:
+    """One factor: it takes the axes `inputs` to the axes `outputs`.
+
+    `fn(array)` acts on the leading axes of an array (sizes of `inputs` in, sizes of `outputs` out; whatever
+    trails is carried along); with a `matrix` (a `Known`, evaluated for each example) it is `fn(array, matrix)`.
+    A *selection* reads at most one input position for each output position, so the diagonal of A K Aᵀ needs only
+    the diagonal of K; other maps mix positions. Two maps with equal `key` (and the same matrix) are the same map.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    key: Hashable
+    fn: Callable[..., Array] | None = dataclasses.field(default=None, compare=False)
+    selection: bool = True
+    matrix: Any = None
+
+    @property
+    def is_identity(self) -> bool:
+        return self.fn is None
+
+
+def keep(source: int, target: int) -> AxisMap:
+    return AxisMap((source,), (target,), "identity")
+
+
+def spread(target: int, size: int) -> AxisMap:
+    """A new axis along which the value repeats."""
+    return AxisMap((), (target,), ("spread", size), lambda a: jnp.broadcast_to(a, (size, *a.shape)))
+
+
+def reshaped(inputs: tuple[int, ...], outputs: tuple[int, ...], before: tuple[int, ...], after: tuple[int, ...]) -> AxisMap:
+    def fn(a: Array) -> Array:
+        return a.reshape(*after, *a.shape[len(before) :])
+
+    return AxisMap(inputs, outputs, ("reshape", before, after), fn)
+
+
+def summed(axis: int) -> AxisMap:
+    return AxisMap((axis,), (), "sum", lambda a: a.sum(0), selection=False)
+
+
+def taken(axis: int, target: int | None, start: int, limit: int, stride: int = 1) -> AxisMap:
+    """The positions start, start + stride, … below limit; `target=None` takes the single position and drops the axis."""
+
+    def fn(a: Array) -> Array:
+        part = lax.slice_in_dim(a, start, limit, stride, axis=0)
+        return part[0] if target is None else part
+
+    return AxisMap((axis,), () if target is None else (target,), ("take", start, limit, stride, target is None), fn)
+
+
+def picked(axis: int, target: int, indices: tuple[int, ...]) -> AxisMap:
+    """The positions listed, in their order (−1: a zero)."""
+    index = jnp.asarray([max(i, 0) for i in indices])
+    dead = any(i < 0 for i in indices)
+
+    def fn(a: Array) -> Array:
+        part = a[index]
+        if not dead:
+            return part
+        alive = jnp.asarray([i >= 0 for i in indices]).reshape(-1, *[1] * (a.ndim - 1))
+        return jnp.where(alive, part, jnp.zeros((), a.dtype))
+
+    return AxisMap((axis,), (target,), ("pick", indices), fn)
+
+
+def padded(axis: int, target: int, low: int, high: int, interior: int = 0) -> AxisMap:
+    def fn(a: Array) -> Array:
+        rest = [(0, 0, 0)] * (a.ndim - 1)
+        return lax.pad(a, jnp.zeros((), a.dtype), [(low, high, interior), *rest])
+
+    return AxisMap((axis,), (target,), ("pad", low, high, interior), fn)
+
+
+def reversed_(axis: int, target: int) -> AxisMap:
+    return AxisMap((axis,), (target,), "reverse", lambda a: jnp.flip(a, 0))
+
+
+def mixed(inputs: tuple[int, ...], outputs: tuple[int, ...], matrix: Any, fn: Callable[[Array, Array], Array], key: Hashable) -> AxisMap:
+    """A linear map whose matrix is known from the example (attention weights) or constant (an adjacency matrix)."""
+    return AxisMap(inputs, outputs, key, fn, selection=False, matrix=matrix)
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A window sliding along one axis: of a convolution or a pooling."""
+
+    size: int
+    stride: int = 1
+    low: int = 0
+    high: int = 0
+    dilation: int = 1
+    base_dilation: int = 1
+
+    def length(self, n: int) -> int:
+        padded_length = (n - 1) * self.base_dilation + 1 + self.low + self.high
+        return (padded_length - (self.size - 1) * self.dilation - 1) // self.stride + 1
+
+    @property
+    def trivial(self) -> bool:
+        return self == Window(1)
+
+    def tap(self, a: Array, axis: int, k: int, length: int) -> Array:
+        """The entries that tap k of the window reads, one for each of its `length` positions."""
+        start = k * self.dilation
+        return lax.slice_in_dim(a, start, start + (length - 1) * self.stride + 1, self.stride, axis=axis)
+
+    def pad(self, a: Array, axis: int) -> Array:
+        if (self.low, self.high, self.base_dilation) == (0, 0, 1):
+            return a
+        config = [(0, 0, 0)] * a.ndim
+        config[axis] = (self.low, self.high, self.base_dilation - 1)
+        return lax.pad(a, jnp.zeros((), a.dtype), config)
+
+    def sum(self, a: Array, *axes: int) -> Array:
+        """Σ_k over the taps, reading all `axes` at the same tap: Σ_k S_k a, or Σ_k S_k a S_kᵀ for two axes."""
+        lengths = [self.length(a.shape[i]) for i in axes]
+        for axis in axes:
+            a = self.pad(a, axis)
+        total = None
+        for k in range(self.size):
+            part = a
+            for axis, length in zip(axes, lengths, strict=True):
+                part = self.tap(part, axis, k, length)
+            total = part if total is None else total + part
+        return total
+
+
+def pooled(axis: int, target: int, window: Window) -> AxisMap:
+    return AxisMap((axis,), (target,), ("pool", window), lambda a: window.sum(a, 0), selection=window.size == 1)
+
+
+def apply_maps(a: Array, maps: tuple[AxisMap, ...], evaluate: Callable[[Any], Array]) -> Array:
+    """Apply a tensor product of maps to the leading axes of an array; `evaluate` gives the maps' matrices."""
+    n_in = sum(len(m.inputs) for m in maps)
+    labels: list[Any] = [("in", i) for i in range(n_in)] + [("rest", i) for i in range(a.ndim - n_in)]
+    for m in maps:
+        old, new = [("in", i) for i in m.inputs], [("out", o) for o in m.outputs]
+        if m.is_identity:
+            labels[labels.index(old[0])] = new[0]
+            continue
+        others = [label for label in labels if label not in old]
+        a = jnp.transpose(a, [labels.index(label) for label in old + others])
+        a = m.fn(a) if m.matrix is None else m.fn(a, evaluate(m.matrix))
+        labels = new + others
+    n_out = sum(len(m.outputs) for m in maps)
+    target = [("out", i) for i in range(n_out)] + [label for label in labels if label[0] == "rest"]
+    return jnp.transpose(a, [labels.index(label) for label in target])
+
+
+def is_identity(maps: tuple[AxisMap, ...]) -> bool:
+    return all(m.is_identity and m.inputs == m.outputs for m in maps)

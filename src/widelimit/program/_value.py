@@ -1,0 +1,159 @@
+"""The wide vectors of a Tensor Program, each standing for its random variable Z at every finite position."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from widelimit.program._known import Known
+from widelimit.program._maps import AxisMap, Window
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Value:
+    """A vector h whose coordinates are, in the limit, iid copies of Z^h; `shape` are its finite axes."""
+
+    shape: tuple[int, ...]
+    where: str
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        """The values it is made of."""
+        return ()
+
+    @functools.cached_property
+    def is_gaussian(self) -> bool:
+        """Whether Z is Gaussian, jointly with all other Gaussian values."""
+        return all(p.is_gaussian for p in self.parts)
+
+    @functools.cached_property
+    def is_centred(self) -> bool:
+        """Whether E Z = 0 by the structure of the program."""
+        return all(p.is_centred for p in self.parts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Given(Value):
+    """A deterministic vector: every coordinate is the known array."""
+
+    known: Known
+
+    is_centred = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weight:
+    """One use of a parameter: its path, which of its axes are contracted, and the block that is read.
+
+    Entries have the variance `scale` · c, with c the parameter's (cross-)covariance in the limit's units.
+    """
+
+    path: str
+    contracted: frozenset[Hashable]
+    block: tuple[Hashable, ...]
+    scale: float
+
+    def same_entries(self, other: Weight) -> bool:
+        return (self.path, self.contracted, self.block) == (other.path, other.contracted, other.block)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Vector(Value):
+    """An initial vector drawn from the network's initialisation: a bias, an embedding; independent along its axes."""
+
+    weight: Weight
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MatMul(Value):
+    """g = W h, summed over h's copies and over its axes `contracted`; a convolution has a `window` for each axis kept.
+
+    Cov(Z^g, Z^g') = c_W · scale · Σ E[Z^h Z^h'], the sum over contracted axes and over taps: W differs in each.
+    Along the output axes `independent` the matrices are independent (δ between positions); the axes kept of h come
+    first, the last ones may be new axes that only number matrices.
+    """
+
+    weight: Weight
+    h: Value
+    contracted: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
+    independent: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return (self.h,)
+
+    is_gaussian = True
+    is_centred = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Image(Value):
+    """A finite-linear image: a map on positions."""
+
+    h: Value
+    maps: tuple[AxisMap, ...]
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return (self.h,)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sum(Value):
+    """LinComb: Σ terms."""
+
+    terms: tuple[Value, ...]
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return self.terms
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scaled(Value):
+    """A known multiple, position by position (the known array broadcasts against the positions)."""
+
+    known: Known
+    h: Value
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return (self.h,)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pointwise(Value):
+    """Nonlin: `fn` of values and known arrays, coordinate by coordinate."""
+
+    fn: Callable[..., Any]
+    operands: tuple[Value | Known, ...]
+    name: str
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return tuple(o for o in self.operands if isinstance(o, Value))
+
+    is_gaussian = False
+    is_centred = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Product(Value):
+    """The product of values, coordinate by coordinate."""
+
+    factors: tuple[Value, ...]
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return self.factors
+
+    is_gaussian = False
+    is_centred = False
+
+
+def size(shape: tuple[int, ...]) -> int:
+    return math.prod(shape)

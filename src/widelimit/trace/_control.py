@@ -1,0 +1,71 @@
+"""Rules for loops and branches: what is static is unrolled, what depends on random values is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from widelimit.trace._abstract import Concrete, Leaf, Refusal
+from widelimit.trace._jaxpr import Step, scan_counts, walk
+from widelimit.trace._place import Widths, place
+from widelimit.trace._structural import add_dim, drop_dim, joined, sliced
+from widelimit.trace._table import rule
+
+
+def lift(values: Any) -> Concrete:
+    return Concrete(tuple(np.asarray(v) for v in values))
+
+
+@rule("scan")
+def scan(step: Step, *operands: Any) -> list[Any]:
+    """A loop of known length, step after step; its weights are the same objects in each, hence shared."""
+    from widelimit.trace._dispatch import dispatch
+
+    n_consts, n_carry = scan_counts(step)
+    consts, carry, xs = operands[:n_consts], list(operands[n_consts : n_consts + n_carry]), operands[n_consts + n_carry :]
+    lengths = step.each("length")
+    if len(set(lengths)) > 1:
+        raise Refusal(f"at {step.where}: a loop whose length grows with the width ({lengths})")
+    bodies, rows = step.bodies("jaxpr"), []
+    order = range(lengths[0])[::-1] if step.params["reverse"] else range(lengths[0])
+    for t in order:
+        inputs = [*consts, *carry, *(_entry(x, t, step.where) for x in xs)]
+        outputs = walk(bodies, inputs, dispatch, lift, step.where)
+        carry, row = outputs[:n_carry], outputs[n_carry:]
+        rows.append(row)
+    rows = rows[::-1] if step.params["reverse"] else rows
+    return [*carry, *(_stacked(list(ys), lengths[0], step.where) for ys in zip(*rows, strict=True))]
+
+
+def _entry(x: Any, t: int, where: str) -> Any:
+    if isinstance(x, Concrete):
+        return Concrete(tuple(v[t] for v in x.values))
+    count = len(Widths.values)
+    return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, 1, where), 0)
+
+
+def _stacked(ys: list[Any], length: int, where: str) -> Any:
+    if all(isinstance(y, Concrete) for y in ys):
+        return Concrete(tuple(np.stack([y.values[w] for y in ys]) for w in range(len(Widths.values))))
+    count = len(Widths.values)
+    parts = [add_dim(y if isinstance(y, Leaf) else place(y, None, where), 0, count) for y in ys]
+    return joined(parts, 0, [(1,) * count] * len(parts), (length,) * count, where)
+
+
+@rule("cond")
+def cond(step: Step, which: Any, *operands: Any) -> list[Any]:
+    """A branch: which one is taken must not depend on the example or on random values."""
+    from widelimit.trace._dispatch import dispatch
+
+    if not isinstance(which, Concrete) or len({int(v) for v in which.values}) > 1:
+        raise Refusal(f"at {step.where}: a branch that depends on the example or on random values; use `jnp.where`")
+    from widelimit.trace._jaxpr import opened
+
+    bodies = [opened(e.params["branches"][int(which.values[0])]) for e in step.eqns]
+    return walk(bodies, operands, dispatch, lift, step.where)
+
+
+@rule("while")
+def while_(step: Step, *operands: Any) -> list[Any]:
+    raise Refusal(f"at {step.where}: a `while` loop over random values; use a loop of fixed length (`lax.scan`, `lax.fori_loop` with static bounds)")

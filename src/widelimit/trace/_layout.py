@@ -1,0 +1,292 @@
+"""Moving axes about: reshapes, alignment and broadcasting of deterministic and wide values."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from widelimit import program as tp
+from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Sizes, Wide, axes, finite_axes, finite_shape, sizes_of
+
+Placed = Det | Wide
+
+
+def remap(x: Placed, maps: Sequence[tp.AxisMap], layout: Layout) -> Placed:
+    """Apply a map to the positions."""
+    maps = tuple(maps)
+    shape = finite_shape(layout)
+    if tp.is_identity(maps):
+        return dataclasses.replace(x, layout=layout)
+    if isinstance(x, Wide):
+        return Wide(image(x.value, maps, shape), layout, x.exponent)
+    return Det(map_known(x.known, maps, shape), layout, x.exponent)
+
+
+def map_known(known: tp.Known, maps: tuple[tp.AxisMap, ...], shape: tuple[int, ...]) -> tp.Known:
+    """The image of a known array."""
+    matrices = [m.matrix for m in maps if m.matrix is not None]
+
+    def fn(a: Any, *values: Any) -> Any:
+        at = dict(zip(map(id, matrices), values, strict=True))
+        return tp.apply_maps(jnp.asarray(a), maps, lambda matrix: at[id(matrix)])
+
+    return tp.apply(fn, shape, known, *matrices, name="map")
+
+
+def image(value: tp.Value, maps: tuple[tp.AxisMap, ...], shape: tuple[int, ...]) -> tp.Value:
+    if tp.is_identity(maps):
+        return value
+    if isinstance(value, tp.Given):
+        return tp.Given(shape, value.where, map_known(value.known, maps, shape))
+    return once(value, ("image", maps), lambda: tp.Image(shape, value.where, value, maps))
+
+
+def once(value: tp.Value, key: Hashable, make: Callable[[], Any]) -> Any:
+    """Make a value derived from another only once: what is equal is then the same object."""
+    made = vars(value).setdefault("_derived", {})
+    if key not in made:
+        made[key] = make()
+    return made[key]
+
+
+def identity_maps(count: int) -> list[tp.AxisMap]:
+    return [tp.keep(i, i) for i in range(count)]
+
+
+def on_axis(x: Placed, axis: int, make: Any) -> list[tp.AxisMap]:
+    """The identity on every axis but one, where `make(axis, axis)` acts."""
+    maps = identity_maps(len(finite_shape(x.layout)))
+    maps[axis] = make(axis, axis)
+    return maps
+
+
+def single_axis(x: Placed, dim: int, where: str) -> Placed:
+    """The same value with the finite axes of a dimension merged into one."""
+    inside = finite_axes(x.layout, dim)
+    if len(inside) != len(x.layout[dim]):
+        raise Refusal(f"at {where}: an operation along an axis that holds both positions and width; act before they are merged")
+    if len(inside) <= 1:
+        return x
+    shape = finite_shape(x.layout)
+    before = tuple(shape[i] for i in inside)
+    first, gone, total = inside[0], len(inside) - 1, len(shape)
+    merged = tp.reshaped(tuple(inside), (first,), before, (math.prod(before),))
+    maps = [tp.keep(i, i) for i in range(first)] + [merged] + [tp.keep(i, i - gone) for i in range(inside[-1] + 1, total)]
+    size = sizes_of(x.layout[dim], len(x.layout[dim][0].sizes))
+    layout = (*x.layout[:dim], (Axis(size, False),), *x.layout[dim + 1 :])
+    return remap(x, maps, layout)
+
+
+def split_axis(x: Placed, dim: int, position: int, parts: Sequence[Sizes]) -> Placed:
+    """Split one axis (number `position` of dimension `dim`) into several, slowest first."""
+    if len(parts) == 1:
+        return x
+    old = x.layout[dim][position]
+    new = tuple(Axis(p, old.copies) for p in parts)
+    layout = (*x.layout[:dim], (*x.layout[dim][:position], *new, *x.layout[dim][position + 1 :]), *x.layout[dim + 1 :])
+    if old.copies:
+        return dataclasses.replace(x, layout=layout)
+    at = finite_axes(x.layout, dim)[sum(not a.copies for a in x.layout[dim][:position])]
+    total, extra = len(finite_shape(x.layout)), len(parts) - 1
+    split = tp.reshaped((at,), tuple(range(at, at + len(parts))), (old.size,), tuple(p[0] for p in parts))
+    maps = [tp.keep(i, i) for i in range(at)] + [split] + [tp.keep(i, i + extra) for i in range(at + 1, total)]
+    return remap(x, maps, layout)
+
+
+def regroup(x: Placed, targets: Sequence[Sizes], where: str) -> Placed:
+    """Reshape to dimensions of the given sizes (row-major, as arrays are)."""
+    flat = dataclasses.replace(x, layout=(tuple(axes(x.layout)),))
+    groups: list[int] = []
+    position = 0
+    for target in targets:
+        flat, count = _fill(flat, position, target, where)
+        groups.append(count)
+        position += count
+    order, layout = list(flat.layout[0]), []
+    for count in groups:
+        layout.append(tuple(order[:count]))
+        order = order[count:]
+    return dataclasses.replace(flat, layout=tuple(layout))
+
+
+def _fill(flat: Placed, position: int, target: Sizes, where: str) -> tuple[Placed, int]:
+    """Take axes from `position` on, splitting the last, until they multiply to `target`; how many they are."""
+    have, count = tuple(1 for _ in target), 0
+    while have != target:
+        axis = flat.layout[0][position + count]
+        missing = tuple(t // h for t, h in zip(target, have, strict=True))
+        if any(m % s for m, s in zip(missing, axis.sizes, strict=True)):
+            rest = tuple(s // m for s, m in zip(axis.sizes, missing, strict=True))
+            if any(s % m for s, m in zip(axis.sizes, missing, strict=True)):
+                raise Refusal(f"at {where}: a reshape that cuts an axis of size {axis.sizes} into pieces of {target} across its neighbours")
+            flat = split_axis(flat, 0, position + count, [missing, rest])
+            axis = flat.layout[0][position + count]
+        have = tuple(h * s for h, s in zip(have, axis.sizes, strict=True))
+        count += 1
+    return flat, count
+
+
+def permuted(x: Placed, permutation: Sequence[int], where: str) -> Placed:
+    """Transpose dimensions."""
+    numbered, number = [], 0
+    for dim in x.layout:
+        row = []
+        for axis in dim:
+            row.append((axis, None if axis.copies else number))
+            number += not axis.copies
+        numbered.append(row)
+    moved = [numbered[p] for p in permutation]
+    wide_before = [id(a) for dim in x.layout for a in dim if a.copies]
+    wide_after = [id(a) for dim in moved for a, _ in dim if a.copies]
+    if isinstance(x, Wide) and [*wide_before] != [*wide_after]:
+        raise Refusal(f"at {where}: a transpose that exchanges two axes of iid coordinates (heads and head width, say); keep their order")
+    sources = [i for dim in moved for _, i in dim if i is not None]
+    maps = [tp.keep(source, target) for target, source in enumerate(sources)]
+    return remap(x, maps, tuple(tuple(a for a, _ in dim) for dim in moved))
+
+
+def common_split(rows: Sequence[Sequence[Sizes]], where: str) -> list[Sizes]:
+    """The coarsest factors into which every row of factors can be split."""
+    rows = [list(r) for r in rows]
+    out: list[Sizes] = []
+    while any(rows):
+        if not all(rows):
+            raise Refusal(f"at {where}: axes of different sizes are combined")
+        head = min((r[0] for r in rows), key=lambda s: s[0])
+        for row in rows:
+            first = row.pop(0)
+            if first != head:
+                if any(f % h for f, h in zip(first, head, strict=True)):
+                    raise Refusal(f"at {where}: axes that were reshaped in different ways are combined ({first} and {head})")
+                row.insert(0, tuple(f // h for f, h in zip(first, head, strict=True)))
+        out.append(head)
+    return out
+
+
+def align(operands: Sequence[Placed], where: str) -> tuple[list[Placed], Layout]:
+    """Bring operands of an elementwise operation to one layout."""
+    operands = [split_dims(x, _targets(operands, where)) for x in operands]
+    layout = tuple(_joint_dim([x.layout[d] for x in operands], operands, where) for d in range(len(operands[0].layout)))
+    return [spread_to(x, layout, where) for x in operands], layout
+
+
+def _targets(operands: Sequence[Placed], where: str) -> list[list[Sizes]]:
+    return [
+        common_split([[a.sizes for a in x.layout[d]] for x in operands if x.layout[d]], where)
+        for d in range(len(operands[0].layout))
+    ]
+
+
+def split_dims(x: Placed, targets: Sequence[Sequence[Sizes]]) -> Placed:
+    for d, target in enumerate(targets):
+        if not x.layout[d]:
+            continue
+        rest = list(target)
+        position = 0
+        while position < len(x.layout[d]):
+            sizes, parts = x.layout[d][position].sizes, []
+            while not parts or tuple(map(math.prod, zip(*parts, strict=True))) != sizes:
+                parts.append(rest.pop(0))
+            x = split_axis(x, d, position, parts)
+            position += len(parts)
+    return x
+
+
+def _joint_dim(dim_axes: Sequence[tuple[Axis, ...]], operands: Sequence[Placed], where: str) -> tuple[Axis, ...]:
+    count = max(map(len, dim_axes))
+    return tuple(_joint_axis([d[i] if d else None for d in dim_axes], operands, where) for i in range(count))
+
+
+def _joint_axis(kinds: Sequence[Axis | None], operands: Sequence[Placed], where: str) -> Axis:
+    """Copies where every random operand has copies and no other is finite there; finite otherwise."""
+    sizes = next(k for k in kinds if k is not None).sizes
+    random = [k for k, x in zip(kinds, operands, strict=True) if isinstance(x, Wide)]
+    joint = Axis(sizes, True)
+    if joint.wide:
+        if any(k is None for k in random):
+            raise Refusal(f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths")
+        return joint
+    is_copies = all(k is not None and k.copies for k in random) and all(k is None or k.copies for k in kinds)
+    return Axis(sizes, is_copies)
+
+
+def spread_to(x: Placed, layout: Layout, where: str) -> Placed:
+    """Repeat along new finite axes, and number replicas where they have become positions."""
+    x = _unfold_where_finite(x, layout, where)
+    maps, source, target = [], 0, 0
+    for mine, wanted in zip(x.layout, layout, strict=True):
+        for i, axis in enumerate(wanted):
+            if axis.copies:
+                continue
+            if mine and not mine[i].copies:
+                maps.append(tp.keep(source, target))
+                source += 1
+            else:
+                maps.append(tp.spread(target, axis.size))
+            target += 1
+    return remap(x, maps, layout)
+
+
+def _unfold_where_finite(x: Placed, layout: Layout, where: str) -> Placed:
+    if not isinstance(x, Wide):
+        return x
+    for d, wanted in enumerate(layout):
+        for i, axis in enumerate(wanted):
+            if x.layout[d] and x.layout[d][i].copies and not axis.copies:
+                x = unfold(x, d, i, where)
+    return x
+
+
+def unfold(x: Wide, dim: int, position: int, where: str) -> Wide:
+    """Number the replicas of a copies axis: it becomes a finite axis with independent positions."""
+    axis = x.layout[dim][position]
+    before = sum(not a.copies for d in x.layout[:dim] for a in d) + sum(not a.copies for a in x.layout[dim][:position])
+    row = (*x.layout[dim][:position], Axis(axis.sizes, False), *x.layout[dim][position + 1 :])
+    layout = (*x.layout[:dim], row, *x.layout[dim + 1 :])
+    total = len(finite_shape(x.layout))
+    value = _numbered(x.value, axis.size, where)
+    maps = [tp.keep(i, i if i < before else i + 1) for i in range(total)] + [tp.keep(total, before)]
+    maps.sort(key=lambda m: m.outputs)
+    return Wide(image(value, tuple(maps), finite_shape(layout)), layout, x.exponent)
+
+
+def _numbered(value: tp.Value, count: int, where: str) -> tp.Value:
+    """`count` independent copies of a value along a new last axis."""
+    return once(value, ("numbered", count), lambda: _number(value, count, where))
+
+
+def _number(value: tp.Value, count: int, where: str) -> tp.Value:
+    shape, last = (*value.shape, count), len(value.shape)
+    rest = [tp.keep(i, i) for i in range(last)]
+    match value:
+        case tp.MatMul():
+            independent = (*value.independent, last)
+            return dataclasses.replace(value, shape=shape, independent=independent)
+        case tp.Vector():
+            return dataclasses.replace(value, shape=shape)
+        case tp.Given():
+            return image(value, (*rest, tp.spread(last, count)), shape)
+        case tp.Sum():
+            return dataclasses.replace(value, shape=shape, terms=tuple(_numbered(t, count, where) for t in value.terms))
+        case tp.Image():
+            inner = _numbered(value.h, count, where)
+            return tp.Image(shape, value.where, inner, (*value.maps, tp.keep(len(value.h.shape), last)))
+        case tp.Scaled():
+            known = tp.apply(lambda a: jnp.asarray(a)[..., None], (*value.known.shape, 1), value.known)
+            return tp.Scaled(shape, value.where, known, _numbered(value.h, count, where))
+        case tp.Product():
+            return dataclasses.replace(value, shape=shape, factors=tuple(_numbered(f, count, where) for f in value.factors))
+        case tp.Pointwise():
+            operands = tuple(_numbered_operand(o, count, where) for o in value.operands)
+            return dataclasses.replace(value, shape=shape, operands=operands)
+    raise Refusal(f"at {where}: replicas of {type(value).__name__} cannot be numbered")
+
+
+def _numbered_operand(operand: tp.Value | tp.Known, count: int, where: str) -> tp.Value | tp.Known:
+    if isinstance(operand, tp.Value):
+        return _numbered(operand, count, where)
+    return tp.apply(lambda a: jnp.asarray(a)[..., None], (*operand.shape, 1), operand)

@@ -1,0 +1,110 @@
+"""Elementwise equations on NumPy arrays, in float64 whatever the program's dtype: for numbers that a trace computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from widelimit.trace._jaxpr import Step
+
+_NUMPY: dict[str, Callable[..., np.ndarray]] = {
+    "add": np.add,
+    "add_any": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "neg": np.negative,
+    "sqrt": np.sqrt,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "square": np.square,
+    "abs": np.abs,
+    "sign": np.sign,
+    "max": np.maximum,
+    "min": np.minimum,
+    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+    "pow": np.power,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tanh": np.tanh,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "nextafter": np.nextafter,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "not": np.bitwise_not,
+    "shift_left": np.left_shift,
+    "shift_right_logical": np.right_shift,
+}
+_UNCHANGED = frozenset({"copy", "copy_p", "stop_gradient", "reduce_precision"})
+_WITH_PARAMS = frozenset({"integer_pow", "select_n", "convert_element_type", "bitcast_convert_type", "div"})
+_BY_JAX = frozenset(
+    "erf_inv erf erfc logistic cbrt exp2 log2 round rem tan asin acos atan atan2 sinh cosh asinh acosh atanh is_finite "
+    "lgamma digamma shift_right_arithmetic".split()
+)
+ELEMENTWISE = frozenset(_NUMPY) | _UNCHANGED | _WITH_PARAMS | _BY_JAX
+
+
+def is_float(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def is_key(dtype: Any) -> bool:
+    return jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def eps(dtype: Any) -> float:
+    """A step of a floating dtype; whole numbers are exact."""
+    return float(jnp.finfo(dtype).eps) if is_float(dtype) else 0.0
+
+
+def widened(array: Any) -> np.ndarray:
+    """A NumPy array, in float64 if it is of a floating dtype."""
+    array = np.asarray(array)
+    return array.astype(np.float64) if is_float(array.dtype) else array
+
+
+def evaluate(step: Step, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """An elementwise equation on arrays (of one shape, or scalars)."""
+    with np.errstate(all="ignore"):
+        if step.name in _NUMPY:
+            return widened(_NUMPY[step.name](*arrays))
+        if step.name in _UNCHANGED:
+            return arrays[0]
+        if step.name in _WITH_PARAMS:
+            return np.asarray(_with_params(step, arrays))
+    return _by_jax(step, arrays)
+
+
+def _with_params(step: Step, arrays: Sequence[np.ndarray]) -> Any:
+    if step.name == "integer_pow":
+        return arrays[0] ** step.params["y"]
+    if step.name == "select_n":
+        return np.choose(np.asarray(arrays[0], np.intp), arrays[1:])
+    if step.name == "div":
+        return np.divide(*arrays) if is_float(step.dtype()) else _by_jax(step, arrays)
+    if step.name == "bitcast_convert_type":
+        return widened(np.asarray(arrays[0]).view(step.params["new_dtype"]))
+    return _converted(arrays[0], step.params["new_dtype"])
+
+
+def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
+    return np.asarray(array, np.float64 if is_float(dtype) else dtype)
+
+
+def _by_jax(step: Step, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    with jax.enable_x64(True):
+        return widened(step.bind(*(jnp.asarray(a) for a in arrays))[0])

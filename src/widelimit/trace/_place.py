@@ -1,0 +1,157 @@
+"""Turning numbers and parameters into deterministic and wide values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from widelimit import program as tp
+from widelimit.trace._abstract import Axis, Concrete, Det, Layout, Leaf, Refusal, Segmented, Wide, dims, finite_shape
+from widelimit.trace._layout import image
+from widelimit.trace._scale import Scale, fit
+
+
+class Widths:
+    """The widths that are traced, known to the rules while a network is read."""
+
+    values: tuple[int, ...] = ()
+
+
+def concrete(value: Any) -> Concrete:
+    return Concrete(tuple(np.asarray(value) for _ in Widths.values))
+
+
+def zeros(layout_like: Layout) -> Det:
+    """The deterministic zero: constant along everything."""
+    layout = tuple(tuple(Axis(a.sizes, True) for a in dim) for dim in layout_like)
+    return Det(tp.constant(np.zeros(())), layout)
+
+
+def as_det(x: Concrete, where: str) -> Det:
+    """Numbers as a deterministic value: constant along wide axes, c · n^a elsewhere."""
+    values, layout = list(x.values), []
+    kept = 0
+    for sizes in dims(x.shapes):
+        if set(sizes) == {1}:
+            values = [np.squeeze(v, kept) for v in values]
+            layout.append(())
+            continue
+        repeats = all(np.array_equal(v, np.broadcast_to(v.take([0], kept), v.shape), equal_nan=_inexact(v)) for v in values)
+        axis = Axis(sizes, repeats)
+        if axis.wide and not repeats:
+            raise Refusal(
+                f"at {where}: a constant array of shape {values[0].shape} varies along an axis that grows with the width; "
+                "its coordinates are not iid, so it has no place in the limit. Make it a parameter drawn in `init`."
+            )
+        if repeats:
+            values = [v.take(0, kept) for v in values]
+        kept += not repeats
+        layout.append((axis,))
+    coefficient, exponent = _power(values, where)
+    return Det(tp.constant(coefficient), tuple(layout), exponent)
+
+
+def _inexact(v: np.ndarray) -> bool:
+    return np.issubdtype(v.dtype, np.inexact)
+
+
+def _power(values: Sequence[np.ndarray], where: str) -> tuple[np.ndarray, Fraction]:
+    """The array and the exponent a with values = array · n^a."""
+    if all(np.array_equal(v, values[0], equal_nan=_inexact(v)) for v in values):
+        return values[0], Fraction(0)
+    at = np.unravel_index(np.argmax(np.abs(values[0])), values[0].shape)
+    try:
+        scale = fit([float(v[at]) for v in values], Widths.values)
+    except ValueError as error:
+        raise Refusal(f"at {where}: a number depends on the width in a way that is no power of it: {error}") from error
+    top = float(values[0][at])
+    return np.asarray(values[0] / top * scale.coefficient), scale.exponent
+
+
+def scalar(x: Any) -> Scale | None:
+    """A number c · n^a, where the operand is one everywhere."""
+    if isinstance(x, Concrete):
+        try:
+            x = as_det(x, "")
+        except Refusal:
+            return None
+    if isinstance(x, Det) and isinstance(x.known, tp.Constant) and x.known.value.ndim == 0:
+        return Scale(float(x.known.value), x.exponent)
+    return None
+
+
+def place(x: Any, like: Layout | None, where: str) -> Det | Wide:
+    """Any operand as a deterministic or wide value; a parameter takes the axes of `like` where it has one."""
+    if isinstance(x, Concrete):
+        return as_det(x, where)
+    if isinstance(x, Leaf):
+        return place_leaf(x, like, where)
+    if isinstance(x, Det | Wide):
+        return x
+    raise Refusal(f"at {where}: {_named(x)} cannot be combined here")
+
+
+def _named(x: Any) -> str:
+    return "a concatenation of parts of different kinds" if isinstance(x, Segmented) else type(x).__name__
+
+
+def place_leaf(leaf: Leaf, like: Layout | None, where: str) -> Wide:
+    """A parameter as an initial vector: copies along width and replicas, independent along finite axes."""
+    parameter = leaf.parameter
+    layout = tuple(_leaf_dim(leaf, d, like, where) for d in range(len(leaf.sizes)))
+    if not any(a.copies for dim in layout for a in dim):
+        raise Refusal(
+            f"at {where}: the parameter {parameter.path!r} is random but has no axis that grows with the width and is not "
+            "averaged over: the network's output stays random through it (its NTK would be random too). "
+            "Freeze it (`learning_rates={...: 0}` with a constant start), or give it a wide axis."
+        )
+    free = [a.copies or bool(leaf.labels[d]) for d, dim in enumerate(layout) for a in dim]
+    finite = [(a, own) for (a, own) in zip([a for dim in layout for a in dim], free, strict=True) if not a.copies]
+    own_shape = tuple(a.size for a, own in finite if own)
+    weight = tp.Weight(parameter.path, frozenset(), leaf.block, leaf.scale.coefficient**2)
+    vector = tp.Vector(own_shape, where, weight)
+    maps, source = [], 0
+    for target, (axis, own) in enumerate(finite):
+        maps.append(tp.keep(source, target) if own else tp.spread(target, axis.size))
+        source += own
+    value = image(vector, tuple(maps), finite_shape(layout))
+    exponent = parameter.exponent / 2 + leaf.scale.exponent
+    return _with_mean(Wide(value, layout, exponent), parameter.mean, leaf.scale, where)
+
+
+def _with_mean(x: Wide, mean: Scale, scale: Scale, where: str) -> Wide:
+    level = mean.exponent + scale.exponent
+    if mean.coefficient == 0 or level < x.exponent:
+        return x
+    shape = finite_shape(x.layout)
+    given = tp.Given(shape, where, tp.constant(np.full(shape, mean.coefficient * scale.coefficient)))
+    if level > x.exponent:
+        return Wide(given, x.layout, level)
+    return Wide(tp.Sum(shape, where, (x.value, given)), x.layout, level)
+
+
+def _leaf_dim(leaf: Leaf, d: int, like: Layout | None, where: str) -> tuple[Axis, ...]:
+    sizes = leaf.sizes[d]
+    if set(sizes) == {1}:
+        return ()
+    wanted = like[d] if like is not None else ()
+    if wanted and leaf.labels[d]:
+        return tuple(Axis(a.sizes, a.copies) for a in wanted)
+    if leaf.labels[d]:
+        return (Axis(sizes, len(set(sizes)) > 1),)
+    if len(set(sizes)) > 1:
+        raise Refusal(f"at {where}: the parameter {leaf.parameter.path!r} is repeated along a wide axis")
+    return (Axis(sizes, False),)
+
+
+def given(x: Det, where: str) -> tp.Given:
+    shape = finite_shape(x.layout)
+    return tp.Given(shape, where, x.known)
+
+
+def rescaled(leaf: Leaf, factor: Scale) -> Leaf:
+    return dataclasses.replace(leaf, scale=leaf.scale * factor)

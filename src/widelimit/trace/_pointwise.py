@@ -1,0 +1,294 @@
+"""Rules for what acts coordinate by coordinate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from widelimit import program as tp
+from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
+from widelimit.trace._jaxpr import Step
+from widelimit.trace._layout import align
+from widelimit.trace._place import given, place, rescaled, scalar, zeros
+from widelimit.trace._scale import Scale
+from widelimit.trace._table import rule
+
+UNARY = (
+    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
+    "floor integer_pow is_finite lgamma log log1p log2 logistic not one_minus_square polynomial real reduce_precision round "
+    "rsqrt sign sin sinh sqrt square tan tanh"
+).split()
+NARY = "add add_any and atan2 clamp div eq ge gt le lt max min mul ne nextafter or pow rem select_n sub xor".split()
+REAL_ONLY = "complex conj imag real".split()
+
+
+def aligned(step: Step, operands: Sequence[Any]) -> tuple[list[Det | Wide], Layout]:
+    """All operands as deterministic or wide values on one layout (scalars are given the rank of the others)."""
+    rank = len(step.shapes()[0])
+    fixed = [x if isinstance(x, Leaf) else _ranked(place(x, None, step.where), rank) for x in operands]
+    others = [x for x in fixed if not isinstance(x, Leaf)]
+    like = None
+    if others:
+        _, like = align(others, step.where)
+    return align([_ranked(place(x, like, step.where), rank) for x in fixed], step.where)
+
+
+def _ranked(x: Det | Wide, rank: int) -> Det | Wide:
+    return dataclasses.replace(x, layout=((),) * rank) if len(x.layout) != rank and not axes(x.layout) else x
+
+
+def elementwise(step: Step) -> Callable[..., Any]:
+    """The step as a function of broadcastable arrays in one floating dtype."""
+
+    def fn(*arrays: Any) -> Any:
+        return step.bind(*jnp.broadcast_arrays(*_one_dtype(arrays)))[0]
+
+    return fn
+
+
+def _one_dtype(arrays: Sequence[Any]) -> list[Any]:
+    arrays = [jnp.asarray(a) for a in arrays]
+    floats = [a.dtype for a in arrays if jnp.issubdtype(a.dtype, jnp.floating)]
+    if not floats:
+        return arrays
+    dtype = jnp.result_type(*floats)
+    return [a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a for a in arrays]
+
+
+def settled(x: Det | Wide, where: str) -> Det | Wide:
+    """An operand of a nonlinearity: it must neither grow nor vanish with the width."""
+    if x.exponent == 0:
+        return x
+    if isinstance(x, Det) and x.exponent < 0:
+        return Det(tp.constant(np.zeros(x.known.shape)), x.layout)
+    raise Refusal(_scaling_message(x, where))
+
+
+def _scaling_message(x: Det | Wide, where: str) -> str:
+    a = x.exponent
+    if isinstance(x, Det):
+        return (
+            f"at {where}: a sum over the width enters a nonlinearity scaled like n^{a} (to first order); it needs n^0. A sum of products "
+            "of two wide vectors that is scaled by 1/√n (attention logits q·k/√d with a fixed number of heads) stays random in the limit, "
+            "which is then not a Gaussian process. Two ways out: scale by 1/n (logits q·k/d), or let the number of heads grow with the width."
+        )
+    verb, fate = ("grows", "diverges") if a > 0 else ("shrinks", "vanishes")
+    where_from = x.value.where
+    return (
+        f"at {where}: a vector made at {where_from} {verb} like n^{a} with the width n: the limit {fate}. Its variance has the exponent "
+        f"{2 * a}, and must have 0: multiply the product by n^({-a}) there, or change the variance of its weight's initialisation by n^({-2 * a})."
+    )
+
+
+def nonlinearity(fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | Wide:
+    """φ of values: known where all are, else a Nonlin of the program."""
+    operands = [settled(x, where) for x in operands]
+    shape = finite_shape(layout)
+    if all(isinstance(x, Det) for x in operands):
+        return Det(tp.apply(fn, shape, *(x.known for x in operands), name=name), layout)
+    parts = tuple(x.value if isinstance(x, Wide) else x.known for x in operands)
+    return Wide(tp.Pointwise(shape, where, fn, parts, name), layout)
+
+
+@rule(*UNARY, *NARY)
+def pointwise(step: Step, *operands: Any) -> Any:
+    placed, layout = aligned(step, operands)
+    return nonlinearity(elementwise(step), step.name, placed, layout, step.where)
+
+
+# --- what stays linear ------------------------------------------------------------------------------------------------
+
+
+@rule("add", "add_any")
+def add(step: Step, *operands: Any) -> Any:
+    placed, layout = aligned(step, operands)
+    return total(placed, layout, step.where)
+
+
+@rule("sub")
+def sub(step: Step, x: Any, y: Any) -> Any:
+    placed, layout = aligned(step, (x, y))
+    return total([placed[0], times(placed[1], -1.0)], layout, step.where)
+
+
+@rule("neg")
+def neg(step: Step, x: Any) -> Any:
+    return rescaled(x, Scale(-1.0)) if isinstance(x, Leaf) else times(place(x, None, step.where), -1.0)
+
+
+@rule("copy", "copy_p", "reduce_precision", "optimization_barrier", "name", "sharding_constraint", "device_put")
+def same(step: Step, *xs: Any) -> Any:
+    return list(xs)
+
+
+def total(operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | Wide:
+    """Σ operands; what is of lower order in the width than another term drops out."""
+    top = max(x.exponent for x in operands if not _is_zero(x)) if not all(map(_is_zero, operands)) else operands[0].exponent
+    terms = [x for x in operands if x.exponent == top and not _is_zero(x)]
+    shape = finite_shape(layout)
+    if not terms:
+        return zeros(layout)
+    if all(isinstance(x, Det) for x in terms):
+        if len(terms) == 1:
+            return terms[0]
+        return Det(tp.apply(_add_arrays, shape, *(x.known for x in terms), name="add"), layout, top)
+    values = tuple(x.value if isinstance(x, Wide) else given(x, where) for x in terms)
+    return Wide(values[0] if len(values) == 1 else tp.Sum(shape, where, values), layout, top)
+
+
+def _add_arrays(*arrays: Any) -> Any:
+    return sum(_one_dtype(arrays))
+
+
+def _is_zero(x: Any) -> bool:
+    return isinstance(x, Det) and tp.is_zero(x.known)
+
+
+def times(x: Det | Wide, c: float) -> Det | Wide:
+    factor = tp.constant(np.asarray(c))
+    return multiply(x, Det(factor, ((),) * len(x.layout)), x.layout, "")
+
+
+def multiply(x: Det | Wide, y: Det | Wide, layout: Layout, where: str) -> Det | Wide:
+    """The product of two aligned values."""
+    shape, exponent = finite_shape(layout), x.exponent + y.exponent
+    if _is_zero(x) or _is_zero(y):
+        zero = zeros(layout)
+        return dataclasses.replace(zero, exponent=exponent)
+    match x, y:
+        case Det(), Det():
+            return Det(tp.apply(_multiply_arrays, shape, x.known, y.known, name="mul"), layout, exponent)
+        case Wide(), Wide():
+            return Wide(tp.Product(shape, where, (*_factors(x.value), *_factors(y.value))), layout, exponent)
+        case Wide(), Det():
+            return Wide(_scaled(y.known, x.value, where), layout, exponent)
+    return Wide(_scaled(x.known, y.value, where), layout, exponent)
+
+
+def _scaled(known: tp.Known, h: tp.Value, where: str) -> tp.Value:
+    if isinstance(h, tp.Given):
+        return tp.Given(h.shape, h.where, tp.apply(_multiply_arrays, h.shape, known, h.known, name="mul"))
+    if isinstance(known, tp.Constant) and np.all(known.value == 1):
+        return h
+    return tp.Scaled(h.shape, where or h.where, known, h)
+
+
+def _multiply_arrays(a: Any, b: Any) -> Any:
+    a, b = _one_dtype((a, b))
+    return a * b
+
+
+def _factors(value: tp.Value) -> tuple[tp.Value, ...]:
+    return value.factors if isinstance(value, tp.Product) else (value,)
+
+
+@rule("mul")
+def mul(step: Step, x: Any, y: Any) -> Any:
+    for leaf, other in ((x, y), (y, x)):
+        if isinstance(leaf, Leaf) and (factor := scalar(other)) is not None:
+            return rescaled(leaf, factor)
+    (a, b), layout = aligned(step, (x, y))
+    return multiply(a, b, layout, step.where)
+
+
+@rule("div")
+def div(step: Step, x: Any, y: Any) -> Any:
+    factor = scalar(y)
+    if isinstance(x, Leaf) and factor is not None:
+        return rescaled(x, factor**-1)
+    (a, b), layout = aligned(step, (x, y))
+    if isinstance(b, Wide):
+        return nonlinearity(elementwise(step), "div", (a, b), layout, step.where)
+    inverse = Det(tp.apply(_invert, b.known.shape, b.known, name="reciprocal"), b.layout, -b.exponent)
+    return multiply(a, inverse, layout, step.where)
+
+
+def _invert(a: Any) -> Any:
+    a = jnp.asarray(a)
+    return 1 / (a if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(float))
+
+
+@rule("square")
+def square(step: Step, x: Any) -> Any:
+    (a,), layout = aligned(step, (x,))
+    return multiply(a, a, layout, step.where)
+
+
+@rule("integer_pow")
+def integer_pow(step: Step, x: Any) -> Any:
+    return square(step, x) if step.params["y"] == 2 else _power_rule(step, x, Fraction(step.params["y"]))
+
+
+@rule("sqrt")
+def sqrt(step: Step, x: Any) -> Any:
+    return _power_rule(step, x, Fraction(1, 2))
+
+
+@rule("rsqrt")
+def rsqrt(step: Step, x: Any) -> Any:
+    return _power_rule(step, x, Fraction(-1, 2))
+
+
+def _power_rule(step: Step, x: Any, power: Fraction) -> Any:
+    """Powers carry the exponent of what the example determines."""
+    (a,), layout = aligned(step, (x,))
+    if isinstance(a, Wide):
+        return nonlinearity(elementwise(step), step.name, (a,), layout, step.where)
+    return Det(tp.apply(elementwise(step), a.known.shape, a.known, name=step.name), layout, a.exponent * power)
+
+
+@rule("select_n")
+def select_n(step: Step, which: Any, *cases: Any) -> Any:
+    placed, layout = aligned(step, (which, *cases))
+    if isinstance(placed[0], Wide) or all(isinstance(c, Det) for c in placed[1:]) or len(placed) != 3:
+        return nonlinearity(elementwise(step), "select", placed, layout, step.where)
+    mask = placed[0].known
+    no = Det(tp.apply(lambda m: jnp.where(m, 0.0, 1.0), mask.shape, mask), layout)
+    yes = Det(tp.apply(lambda m: jnp.where(m, 1.0, 0.0), mask.shape, mask), layout)
+    return total([_masked(no, placed[1], layout, step.where), _masked(yes, placed[2], layout, step.where)], layout, step.where)
+
+
+def _masked(mask: Det, x: Det | Wide, layout: Layout, where: str) -> Det | Wide:
+    if isinstance(x, Wide):
+        return multiply(x, mask, layout, where)
+    if isinstance(x.known, tp.Constant) and not np.all(np.isfinite(x.known.value)):
+        raise Refusal(f"at {where}: random values are masked with an infinite constant; mask after the sum over the width, or multiply by the mask")
+    return multiply(x, mask, layout, where)
+
+
+@rule("convert_element_type")
+def convert(step: Step, x: Any) -> Any:
+    new = step.params["new_dtype"]
+    if isinstance(x, Leaf) or (_is_float(new) and _is_float(step.eqns[0].invars[0].aval.dtype)):
+        return x
+    placed = place(x, None, step.where)
+    fn = (lambda a: jnp.asarray(a).astype(float)) if _is_float(new) else (lambda a: jnp.asarray(a).astype(new))
+    return nonlinearity(fn, "convert", [placed], placed.layout, step.where)
+
+
+def _is_float(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+@rule("stop_gradient")
+def stop_gradient(step: Step, x: Any) -> Any:
+    if isinstance(x, Wide | Leaf):
+        raise Refusal(
+            f"at {step.where}: `stop_gradient` of a random value would change the tangent kernel. "
+            "To freeze parameters, use `learning_rates={path: 0}`."
+        )
+    return x
+
+
+def replicas_only(layout: Layout) -> bool:
+    copies = [a for a in axes(layout) if a.copies]
+    return bool(copies) and not any(a.wide for a in copies)
+
+
+def copies_axis(sizes: tuple[int, ...]) -> Axis:
+    return Axis(sizes, True)
