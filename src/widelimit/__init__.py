@@ -1,5 +1,25 @@
 """Infinite-width limits of neural networks, read from the network's own code."""
 
+from widelimit.finite import empirical_ntk, verify
+from widelimit.limit import Kernel, Kernels, limit
+from widelimit.network import Network, constant, from_equinox, from_flax, normal, uniform
+from widelimit.trace import Refusal
+
+__all__ = [
+    "Kernel",
+    "Kernels",
+    "Network",
+    "Refusal",
+    "constant",
+    "empirical_ntk",
+    "from_equinox",
+    "from_flax",
+    "limit",
+    "normal",
+    "uniform",
+    "verify",
+]
+
 
 def __getattr__(name: str) -> str:
     if name != "__version__":

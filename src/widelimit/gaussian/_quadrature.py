@@ -16,7 +16,7 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
-from widelimit.gaussian import _series
+from widelimit.gaussian import _jumps, _series
 from widelimit.gaussian._kinks import concretely, derivatives
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh
 from widelimit.gaussian._plane import Law, over_plane, side_edges
@@ -189,45 +189,63 @@ def _spread(values: tuple[Array, ...], shape: tuple[int, ...]) -> tuple[Array, .
 
 def _rule(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, primals: tuple, tangents: tuple) -> tuple:
     """Price: ∂E_i/∂k₁₂ = E_{i+1}; ∂/∂k₁₁ = ½E[f''g], ∂/∂m₁ = E[f'g]; a parameter moves the function itself."""
-    moving = not isinstance(tangents[0].k12, SymbolicZero)
+    moving = _moves(tangents[0].k12)
     values = _stack(phi, psi, order + moving, accuracy)(*primals)
-    pairs = list(zip(derivatives(phi, order), derivatives(psi, order), strict=True))
-    out = [_side_tangents(*pair, accuracy, primals, tangents) for pair in pairs]
-    if moving:
-        out = [t + tangents[0].k12 * slope for t, slope in zip(out, values[1:], strict=True)]
-    values = values[: order + 1]
-    return values, tuple(jnp.broadcast_to(t, v.shape).astype(v.dtype) for t, v in zip(out, values, strict=True))
+    out = []
+    for i, (f, g) in enumerate(zip(derivatives(phi, order), derivatives(psi, order), strict=True)):
+        total = _left_tangents(f, g, accuracy, primals, tangents)
+        total = total + _left_tangents(g, f, accuracy, _mirror(primals), _mirror(tangents))
+        if moving:
+            total = total + tangents[0].k12 * (values[i + 1] + _atoms(f, g, accuracy, primals))
+        out.append(jnp.broadcast_to(total, values[i].shape).astype(values[i].dtype))
+    return values[: order + 1], tuple(out)
 
 
-def _side_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array | float:
-    law, t = primals[0], tangents[0]
-    df, dg = (lambda: derivative(f, 0)), (lambda: derivative(g, 0))
-    terms = [
-        (t.k11, 0.5, lambda: (derivative(df(), 0), g)),
-        (t.k22, 0.5, lambda: (f, derivative(dg(), 0))),
-        (t.m1, 1.0, lambda: (df(), g)),
-        (t.m2, 1.0, lambda: (f, dg())),
-    ]
-    total = 0.0
-    for tangent, factor, pair in terms:
-        if tangent is not None and not isinstance(tangent, SymbolicZero):
-            total = total + tangent * factor * _stack(*pair(), 0, accuracy)(*primals)[0]
-    return total + _parameter_tangents(f, g, accuracy, primals, tangents)
+def _mirror(args: tuple) -> tuple:
+    return _jumps.swap(args[0]), args[2], args[1]
 
 
-def _parameter_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array | float:
-    total = 0.0
+def _atoms(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple) -> Array | float:
+    """What the jumps of f and g add to E[f'(u) g'(v)]."""
+    law, lp, rp = primals
+    left, right = _jumps.jumps(f, lp), _jumps.jumps(g, rp)
+    if not left and not right:
+        return 0.0
+    total = _jumps.two_sided(left, right, law)
+    total = total + _jumps.one_sided(left, law, _conditional(derivative(g, 0), rp, accuracy))
+    return total + _jumps.one_sided(right, _jumps.swap(law), _conditional(derivative(f, 0), lp, accuracy))
+
+
+def _conditional(g: Pointwise, params: tuple, accuracy: float) -> Callable[[Array, Array], Array]:
+    """(mean, variance) -> E[g]."""
+
+    def mean(centre: Array, variance: Array) -> Array:
+        one, zero = jnp.ones((), variance.dtype), jnp.zeros((), variance.dtype)
+        return _stack(g, CONSTANT, 0, accuracy)(Law(variance, one, zero, centre, None), params, ())[0]
+
+    return mean
+
+
+def _left_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array | float:
+    """What moves with the variance, the mean and the parameters of the left side."""
+    (law, lp, rp), t = primals, tangents[0]
+    mean, total = _conditional(g, rp, accuracy), 0.0
+    if _moves(t.k11):
+        df = derivative(f, 0)
+        curvature = _stack(derivative(df, 0), g, 0, accuracy)(*primals)[0]
+        curvature = curvature + _jumps.one_sided(_jumps.jumps(df, lp), law, mean)
+        total = total + 0.5 * t.k11 * (curvature + _jumps.one_sided_slope(_jumps.jumps(f, lp), law, mean))
+    if _moves(t.m1):
+        slope = _stack(derivative(f, 0), g, 0, accuracy)(*primals)[0]
+        total = total + t.m1 * (slope + _jumps.one_sided(_jumps.jumps(f, lp), law, mean))
     for i, tangent in enumerate(tangents[1]):
         if _moves(tangent):
             total = total + tangent * _stack(parameter_derivative(f, i), g, 0, accuracy)(*primals)[0]
-    for i, tangent in enumerate(tangents[2]):
-        if _moves(tangent):
-            total = total + tangent * _stack(f, parameter_derivative(g, i), 0, accuracy)(*primals)[0]
     return total
 
 
 def _moves(tangent) -> bool:
-    return not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
+    return tangent is not None and not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
 
 
 def parameter_derivative(phi: Pointwise, i: int) -> Pointwise:

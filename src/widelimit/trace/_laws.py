@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,8 @@ class Declared:
     """A law that the user states: mean and standard deviation at a width."""
 
     kind: str
-    mean: Callable[[int], float]
-    std: Callable[[int], float]
+    mean: Callable[[int], int | float]
+    std: Callable[[int], int | float]
 
     def law(self, widths: Sequence[int]) -> Law:
         mean, std = [float(self.mean(n)) for n in widths], [float(self.std(n)) for n in widths]
@@ -79,11 +80,13 @@ def laws(
             found[path] = Law("fixed", _ZERO, _ZERO, tuple(np.asarray(s.array, dtype) for s in of_path))
         elif _numeric.is_float(dtype):
             found[path] = _read(path, of_path, widths)
-    _check_independent({p: s for p, s in zip(paths, at_widths[0], strict=True) if isinstance(s, Draw) and p not in declared})
+    _check_independent(
+        {p: s for p, s in zip(paths, at_widths[0], strict=True) if isinstance(s, Draw) and p not in declared}
+    )
     return found
 
 
-def _fixed(of_path: Sequence[Sample], dtype: np.dtype, *, untrained: bool) -> bool:
+def _fixed(of_path: Sequence[Sample], dtype: Any, *, untrained: bool) -> bool:
     """Whether a leaf stands for its numbers: whole numbers always, others where they differ and are not trained."""
     numbers = all(isinstance(s, Number) for s in of_path)
     return numbers and (not _numeric.is_float(dtype) or (untrained and not all(s.uniform for s in of_path)))
@@ -129,7 +132,9 @@ def _moments(path: str, sample: Sample) -> _draws.Moments:
     if isinstance(sample, Number):
         return _constant(path, sample)
     if not sample.entries.distinct:
-        raise _refusal(path, f"the same draw ({sample.where}) is in several of its entries, which are then not independent")
+        raise _refusal(
+            path, f"the same draw ({sample.where}) is in several of its entries, which are then not independent"
+        )
     moments = sample.law()
     if moments is None:
         raise _refusal(path, f"its entries are drawn one by one ({sample.where}), but not from one of the laws below")

@@ -19,8 +19,10 @@ from widelimit.trace import _draws, _numeric
 from widelimit.trace._entries import Entries, Ledger, joined
 from widelimit.trace._jaxpr import Body, Step, opened, scan_counts, walk
 
-_REARRANGES = frozenset("reshape transpose squeeze expand_dims slice rev split unstack dynamic_slice".split())
-_REPEATS = frozenset("broadcast_in_dim gather tile".split())
+_REARRANGES = frozenset(
+    {"reshape", "transpose", "squeeze", "expand_dims", "slice", "rev", "split", "unstack", "dynamic_slice"}
+)
+_REPEATS = frozenset({"broadcast_in_dim", "gather", "tile"})
 _JOINS = frozenset({"concatenate", "stack"})
 _LONGEST_LOOP = 4096
 
@@ -34,8 +36,8 @@ class Number:
 
     @property
     def uniform(self) -> bool:
-        """Whether all entries are one number (at once, where it was broadcast from a scalar)."""
-        return not any(self.array.strides) or bool(np.all(self.array == self.array.flat[0])) if self.array.size else True
+        """Whether all entries are one number (seen at once where it was broadcast from a scalar)."""
+        return not any(self.array.strides) or bool(np.all(self.array == self.array.ravel()[:1]))
 
     @property
     def scalar(self) -> np.ndarray:
@@ -188,7 +190,9 @@ def _evaluated(out: jax.Array, precision: float, *, fixed: bool) -> Sample:
 def _native(step: Step, values: Sequence[Number | Key]) -> list[jax.Array]:
     """The operands in the dtypes that the program has them in."""
     avals = [v.aval for v in step.eqns[0].invars]
-    return [v.array if isinstance(v, Key) else jnp.asarray(v.array, a.dtype) for v, a in zip(values, avals, strict=True)]
+    return [
+        v.array if isinstance(v, Key) else jnp.asarray(v.array, a.dtype) for v, a in zip(values, avals, strict=True)
+    ]
 
 
 # Draws
@@ -213,7 +217,9 @@ def _elementwise(step: Step, values: Sequence[Number | Draw]) -> Sample:
     if any(d.entries is not draws[0].entries for d in draws):
         return _unread(step, "it joins several draws by")
     if not all(v.uniform for v in values if isinstance(v, Number)):
-        return _unread(step, "its entries are drawn alike, but then meet an array that is not the same number everywhere, in")
+        return _unread(
+            step, "its entries are drawn alike, but then meet an array that is not the same number everywhere, in"
+        )
     probe = _numeric.evaluate(step, [v.probe if isinstance(v, Draw) else v.scalar for v in values])
     eps = max(_numeric.eps(step.dtype()), *(v.eps for v in values), 0.0)
     entries = _broadcast(step, values, draws[0].entries)

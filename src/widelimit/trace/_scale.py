@@ -12,7 +12,9 @@ import numpy as np
 
 _POWERS = tuple(Fraction(p) for p in ("1", "-1", "1/2", "-1/2", "2", "-2"))
 _EXPONENTS = tuple(Fraction(a) for a in ("0", "1/2", "-1/2", "1", "-1", "3/2", "-3/2", "2", "-2"))
-_SINGLE = 2.0**-23  # a step of float32: literals of a trace are known no better, even where the code computes in float64
+_SINGLE = (
+    2.0**-23
+)  # a step of float32: literals of a trace are known no better, even where the code computes in float64
 _SIMPLE = 10_000  # numerator · denominator of a number that is taken to be meant exactly
 
 
@@ -23,16 +25,16 @@ class Scale:
     coefficient: float
     exponent: Fraction = Fraction(0)
 
-    def at(self, width: float) -> float:
+    def at(self, width: int | float) -> float:
         return self.coefficient * float(width) ** float(self.exponent)
 
-    def __mul__(self, other: Scale | float) -> Scale:
+    def __mul__(self, other: Scale | int | float) -> Scale:
         other = _scale(other)
         return _tidy(self.coefficient * other.coefficient, self.exponent + other.exponent)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other: Scale | float) -> Scale:
+    def __truediv__(self, other: Scale | int | float) -> Scale:
         return self * _scale(other) ** -1
 
     def __pow__(self, power: int | float | Fraction) -> Scale:
@@ -49,7 +51,7 @@ class Scale:
         return self.coefficient == 0
 
 
-def _scale(value: Scale | float) -> Scale:
+def _scale(value: Scale | int | float) -> Scale:
     return value if isinstance(value, Scale) else Scale(float(value), Fraction(0))
 
 
@@ -57,7 +59,7 @@ def _tidy(coefficient: float, exponent: Fraction) -> Scale:
     return Scale(coefficient, exponent if coefficient else Fraction(0))
 
 
-def fit(values: Sequence[float], widths: Sequence[int], *, eps: float = _SINGLE) -> Scale:
+def fit(values: Sequence[int | float], widths: Sequence[int], *, eps: float = _SINGLE) -> Scale:
     """The leading order c · n^a of a number from its values at the widths.
 
     Exact powers (a a multiple of 1/4 or 1/3) are recognised from two widths on, n^a (c + d/n)^p, with p = ±1/2, ±1, ±2,
@@ -69,7 +71,9 @@ def fit(values: Sequence[float], widths: Sequence[int], *, eps: float = _SINGLE)
     """
     v, n = np.asarray(values, np.float64), np.asarray(widths, np.float64)
     if v.shape != n.shape or v.ndim != 1 or not len(v):
-        raise ValueError(f"`fit(values, widths)` expects one value a width, got {list(values)} at the widths {list(widths)}")
+        raise ValueError(
+            f"`fit(values, widths)` expects one value a width, got {list(values)} at the widths {list(widths)}"
+        )
     if not np.any(v):
         return Scale(0.0, Fraction(0))
     if not np.all(np.isfinite(v)) or not (np.all(v > 0) or np.all(v < 0)):

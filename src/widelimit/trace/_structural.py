@@ -222,7 +222,7 @@ def padded_dim(x: Det | Wide, dim: int, config: Sequence[int], where: str) -> De
 def as_positions(x: Det | Wide, dim: int, where: str) -> Det | Wide:
     """The dimension as one finite axis (what is constant along it is repeated; a single entry becomes an axis of one)."""
     if not x.layout[dim]:
-                before = sum(not a.copies for d in x.layout[:dim] for a in d)
+        before = sum(not a.copies for d in x.layout[:dim] for a in d)
         total = sum(not a.copies for d in x.layout for a in d)
         maps = [tp.keep(i, i) for i in range(before)] + [tp.spread(before, 1)] + [tp.keep(i, i + 1) for i in range(before, total)]
         return remap(x, maps, (*x.layout[:dim], (Axis((1,) * len(Widths.values), False),), *x.layout[dim + 1 :]))

@@ -1,0 +1,101 @@
+"""What was recognised in each nonlinearity, and how it is integrated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from widelimit import gaussian, trace
+from widelimit import program as tp
+from widelimit.limit._fuse import FusionError, fused
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """One nonlinearity of the program: where it stands, what it was recognised as, the rule and its error."""
+
+    where: str
+    operations: str
+    gaussians: int
+    name: str
+    rule: str
+    error: float
+
+    def __str__(self) -> str:
+        error = "exact" if self.error == 0 else f"error ≤ {self.error:.1e}"
+        return f"{self.where}: {self.name} [{self.operations}] of {self.gaussians} Gaussian{'s' * (self.gaussians != 1)}: {self.rule}, {error}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """All nonlinearities, and what else is approximated or drops out in the limit."""
+
+    nonlinearities: tuple[Explained, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [str(e) for e in self.nonlinearities] or ["no nonlinearity"]
+        return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
+
+
+def explain(reading: trace.Reading, accuracy: float) -> Explanation:
+    found = [_explained(v, accuracy) for v in outermost(reading.output)]
+    return Explanation(tuple(dict.fromkeys(found)), tuple(_notes(reading)))
+
+
+def outermost(output: tp.Value) -> list[tp.Value]:
+    """The nonlinear values that weights and means read: each is one Nonlin of the reduced program."""
+    order = trace.reachable(output)
+    inner = {id(p) for v in order if _is_nonlinear(v) for p in _nonlinear_parts(v)}
+    return [v for v in order if _is_nonlinear(v) and id(v) not in inner]
+
+
+def _is_nonlinear(v: tp.Value) -> bool:
+    return isinstance(v, tp.Pointwise | tp.Product)
+
+
+def _nonlinear_parts(v: tp.Value) -> list[tp.Value]:
+    """Nonlinear values directly inside, through sums and multiples."""
+    found, stack = [], list(v.parts)
+    while stack:
+        part = stack.pop()
+        if _is_nonlinear(part):
+            found.append(part)
+        elif isinstance(part, tp.Sum | tp.Scaled | tp.Image) and not part.is_gaussian:
+            stack.extend(part.parts)
+    return found
+
+
+def _explained(value: tp.Value, accuracy: float) -> Explained:
+    try:
+        phi = fused((value,))
+    except FusionError as error:
+        return Explained(value.where, "?", 0, "not fused", str(error), float("nan"))
+    described = gaussian.describe(phi.phi, accuracy=accuracy)
+    return Explained(value.where, operations(value), len(phi.bases), described.name, described.rule, described.error)
+
+
+def operations(value: tp.Value) -> str:
+    """The names of the coordinatewise operations that were fused."""
+    names, stack = [], [value]
+    while stack:
+        v = stack.pop()
+        if isinstance(v, tp.Value) and v.is_gaussian:
+            continue
+        if isinstance(v, tp.Pointwise):
+            names.append(v.name)
+        elif isinstance(v, tp.Product):
+            names.append("mul")
+        stack.extend(p for p in (v.parts if isinstance(v, tp.Value) else ()) if isinstance(p, tp.Value))
+    return " ".join(dict.fromkeys(reversed(names))) or "linear"
+
+
+def _notes(reading: trace.Reading) -> list[str]:
+    used = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.MatMul | tp.Vector)}
+    vectors = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.Vector)}
+    notes = []
+    for path, law in reading.laws.items():
+        if path in vectors and law.kind in ("uniform", "truncated_normal") and law.variance.exponent == 0:
+            notes.append(f"the vector {path!r} is drawn from a {law.kind.replace('_', ' ')} law; it is treated as Gaussian with the same variance")
+        if path not in used and law.kind not in ("constant", "fixed"):
+            notes.append(f"the parameter {path!r} drops out of the limit (its variance falls like n^{law.variance.exponent}, or it is not used)")
+    return notes

@@ -1,0 +1,109 @@
+"""Gram matrices of any size from the kernel of a pair: tiles, the symmetric half, a bound on memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
+
+_CACHE_BYTES = 2**20  # an intermediate array of a tile about as large as a core's share of cache
+_LIVE = 8  # intermediate arrays of the largest size that are alive at once
+
+
+@dataclasses.dataclass(eq=False)
+class Gram:
+    """Tiles of a Gram matrix. Every tile has the same shape (the last ones are filled up), so one program serves all."""
+
+    pair: Pair
+    output_rank: int
+    budget: float
+
+    @functools.cached_property
+    def _tile(self) -> Callable:
+        return jax.jit(jax.vmap(jax.vmap(self.pair, (None, 0)), (0, None)))
+
+    @functools.cached_property
+    def _row(self) -> Callable:
+        return jax.jit(jax.vmap(self.pair))
+
+    def matrix(self, x1: list[Array], x2: list[Array] | None, *, progress: bool = False) -> tuple[Array, ...]:
+        """All pairs; with x2 None the symmetric matrix of x1, of which half is computed."""
+        symmetric, x2 = x2 is None, x1 if x2 is None else x2
+        n1, n2 = x1[0].shape[0], x2[0].shape[0]
+        side = self.side(x1, n1, n2)
+        blocks = [(i, j) for i in range(0, n1, side) for j in range(0, n2, side) if not symmetric or i <= j]
+        results: list[np.ndarray] | None = None
+        for i, j in _watched(blocks, progress):
+            tile = self._tile(_rows(x1, i, side), _rows(x2, j, side))
+            results = results or [np.empty((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
+            for whole, part in zip(results, tile, strict=True):
+                self._fill(whole, np.asarray(part), (i, j), symmetric)
+        return tuple(jnp.asarray(r) for r in results or ())
+
+    def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
+        (i, j), (n1, n2) = at, whole.shape[:2]
+        part = part[: n1 - i, : n2 - j]
+        if symmetric and i == j:
+            upper = np.triu(np.ones(part.shape[:2], bool)).reshape(*part.shape[:2], *[1] * (part.ndim - 2))
+            part = np.where(upper, part, self._mirrored(part))
+        whole[i : i + part.shape[0], j : j + part.shape[1]] = part
+        if symmetric and i != j:
+            whole[j : j + part.shape[1], i : i + part.shape[0]] = self._mirrored(part)
+
+    def _mirrored(self, part: np.ndarray) -> np.ndarray:
+        """K(x', x): the inputs and the output axes of both sides exchanged."""
+        a = self.output_rank
+        return part.transpose(1, 0, *range(2 + a, 2 + 2 * a), *range(2, 2 + a))
+
+    def diagonal(self, x: list[Array]) -> tuple[Array, ...]:
+        n = x[0].shape[0]
+        step = max(1, min(n, self.side(x, n, n) ** 2))
+        parts = [self._row(_rows(x, i, step), _rows(x, i, step)) for i in range(0, n, step)]
+        return tuple(jnp.concatenate(p)[:n] for p in zip(*parts, strict=True))
+
+    def side(self, x: list[Array], n1: int, n2: int) -> int:
+        """The side of a tile: small enough for cache and for the memory budget."""
+        numbers = self._largest(tuple((a.shape[1:], a.dtype) for a in x))
+        itemsize = max(a.dtype.itemsize for a in x)
+        pairs = min(_CACHE_BYTES / (numbers * itemsize), self.budget * 2**30 / (_LIVE * numbers * itemsize))
+        return int(max(1, min(math.isqrt(max(1, int(pairs))), 512, max(n1, n2))))
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019  (a kernel keeps few of these, and they live as long as it)
+    def _largest(self, structs: tuple) -> int:
+        """The numbers in the largest array that a pair makes."""
+        leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in structs]
+        jaxpr = jax.make_jaxpr(self.pair)(leaves, leaves)
+        inputs = {math.prod(s.shape) for s in leaves}
+        sizes = [math.prod(v.aval.shape) for eqn in jaxpr.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "shape")]
+        return max([1, *(s for s in sizes if s not in inputs)])
+
+
+def _rows(x: list[Array], start: int, count: int) -> list[Array]:
+    """`count` rows from `start`; past the end the last row is repeated."""
+    n = x[0].shape[0]
+    if start + count <= n:
+        return [a[start : start + count] for a in x]
+    index = jnp.minimum(jnp.arange(start, start + count), n - 1)
+    return [a[index] for a in x]
+
+
+def _watched(blocks: list[Any], progress: bool) -> Iterator[Any]:
+    if not progress:
+        yield from blocks
+        return
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("`progress=True` needs tqdm: pip install 'widelimit[progress]'") from error
+    with contextlib.closing(tqdm(blocks, desc="kernel tiles", unit="tile")) as bar:
+        yield from bar

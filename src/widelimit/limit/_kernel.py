@@ -1,0 +1,253 @@
+"""The kernels of a network in the limit of infinite width."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import PyTree
+
+from widelimit import trace
+from widelimit.limit._explain import Explanation, explain
+from widelimit.limit._gram import Gram
+from widelimit.limit._inputs import check_batch, check_single
+from widelimit.limit._printed import Program
+from widelimit.limit._recursion import Recursion
+from widelimit.limit._request import complete
+
+
+class Kernels(NamedTuple):
+    """The covariance of the Gaussian process at initialisation, and the tangent kernel."""
+
+    nngp: Array
+    ntk: Array
+
+
+def limit(
+    net: Any,
+    example: PyTree,
+    *,
+    learning_rates: trace.Rates = "ntk",
+    accuracy: float = 1e-6,
+    widths: tuple[int, ...] | None = None,
+) -> Kernel:
+    """The infinite-width limit of a network: its NNGP and NTK, for any architecture that is a Tensor Program.
+
+    Parameters
+    ----------
+    net
+        The network as a family over its width: `wl.Network`, `wl.from_flax`, `wl.from_equinox`.
+    example
+        One input, without a batch axis: any pytree of arrays or `jax.ShapeDtypeStruct`, or a shape.
+    learning_rates
+        "ntk": each parameter's rate is the variance of its initialisation (NTK parametrisation; one that starts at a
+        constant is not trained). A number: every parameter is trained at that rate as the code holds it (1.0 is J Jᵀ).
+        A dict from parameter path to either (others "ntk"); 0 is frozen.
+    accuracy
+        The relative error asked of Gaussian expectations without a closed form.
+    widths
+        At least three widths at which the network is traced (shapes only) to tell what scales with the width.
+
+    Returns
+    -------
+    A `Kernel`: `kernel(x1, x2)` gives Gram matrices.
+
+    Raises
+    ------
+    Refusal
+        Where the limit is not a Gaussian process, does not exist, or a step of the network has no rule; the message
+        names the line of the network's code and what to write instead.
+
+    References
+    ----------
+    Jacot et al., Neural Tangent Kernel (2018); Yang, Tensor Programs I, II; Yang & Littwin, Tensor Programs IIb (2021).
+    """
+    _check_arguments(net, accuracy)
+    kernel = Kernel(_read(net, example, learning_rates, widths), accuracy)
+    kernel.check()
+    return kernel
+
+
+def _check_arguments(net: Any, accuracy: float) -> None:
+    if not (hasattr(net, "init") and hasattr(net, "apply") and hasattr(net, "is_trainable")):
+        raise TypeError(f"`wl.limit(net, example)`: expected a `wl.Network` (or `wl.from_flax`, `wl.from_equinox`), got {type(net).__name__}")
+    if not 0 < accuracy < 1:
+        raise ValueError(f"`wl.limit(..., accuracy={accuracy})`: expected a relative error between 0 and 1")
+
+
+def _read(net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[int, ...] | None) -> trace.Reading:
+    """Read the network; where rates given as numbers are what makes it diverge, say so."""
+    try:
+        return trace.read(net, example, learning_rates, widths)
+    except trace.Refusal as error:
+        if learning_rates == "ntk":
+            raise
+        reading = _readable(net, example, widths)
+        if reading is None:
+            raise
+        raise trace.Refusal(_diverging(net, reading, learning_rates, widths)) from error
+
+
+def _readable(net: Any, example: PyTree, widths: tuple[int, ...] | None) -> trace.Reading | None:
+    try:
+        return trace.read(net, example, "ntk", widths)
+    except trace.Refusal:
+        return None
+
+
+def _diverging(net: Any, reading: trace.Reading, learning_rates: Any, widths: Any) -> str:
+    table = learning_rates if isinstance(learning_rates, dict) else dict.fromkeys(reading.laws, learning_rates)
+    worse = {p: law.variance for p, law in reading.laws.items() if table.get(p, "ntk") not in ("ntk", 0) and law.variance.exponent < 0}
+    listed = ", ".join(f"{p!r} (NTK ~ n^{-v.exponent})" for p, v in worse.items())
+    return (
+        f"`wl.limit(..., learning_rates={learning_rates!r})`: the tangent kernel diverges with the width at these rates. Parameters whose variance "
+        f"shrinks with the width while their rate does not: {listed or 'none by variance; a weight that starts at zero feeds a sum over the width'}. "
+        'Use "ntk" for them (the rate is then the variance of the initialisation), or write the network in NTK parametrisation.'
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kernel:
+    """The limit of one network. All arrays are JAX arrays of the inputs' dtype; `pair` is pure and can be transformed."""
+
+    reading: trace.Reading
+    accuracy: float = 1e-6
+
+    # --- Gram matrices ------------------------------------------------------------------------------------------------
+
+    def __call__(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Kernels:
+        """NNGP and NTK of all pairs: (N1, N2) [+ finite output axes of side 1, of side 2].
+
+        Without `x2` the matrix is symmetric and half of it is computed. `budget` bounds the working memory in GiB beyond
+        the result; `progress` shows a bar (needs tqdm).
+        """
+        return Kernels(*self._gram(x1, x2, self.pair, progress, budget, "both"))
+
+    def nngp(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
+        """The NNGP of all pairs."""
+        return self._gram(x1, x2, self._pair_nngp, progress, budget, "nngp")[0]
+
+    def ntk(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
+        """The NTK of all pairs."""
+        return self(x1, x2, progress=progress, budget=budget).ntk
+
+    def diagonal(self, x: PyTree) -> Kernels:
+        """NNGP and NTK of each input with itself: (N,) [+ finite output axes of both sides]."""
+        leaves = check_batch(self.reading, x, "kernel.diagonal(x)")
+        return Kernels(*self._grams("both", self.pair, 1.0).diagonal(leaves))
+
+    def ntk_by_weight(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> dict[str, Array]:
+        """The share of every trained parameter; the shares add up to the NTK."""
+        trained = [p for p, parameter in self.reading.parameters.items() if parameter.rate]
+        if not trained:
+            return {}
+        shares = self._gram(x1, x2, functools.partial(self._pair_shares, trained), progress, budget, "shares")
+        return dict(zip(trained, shares, strict=True))
+
+    def _gram(self, x1: PyTree, x2: PyTree | None, pair: Callable, progress: bool, budget: float, kind: str) -> tuple[Array, ...]:
+        first = check_batch(self.reading, x1, "kernel(x1, x2)")
+        second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
+        return self._grams(kind, pair, budget).matrix(first, second, progress=progress)
+
+    def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:
+        made = vars(self).setdefault("_compiled", {})
+        if (kind, budget) not in made:
+            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget)
+        return made[kind, budget]
+
+    def _on_leaves(self, pair: Callable) -> Callable:
+        def fn(a: list[Array], b: list[Array]) -> tuple[Array, ...]:
+            return tuple(pair(*(jax.tree_util.tree_unflatten(self.reading.structure, list(x)) for x in (a, b))))
+
+        return fn
+
+    # --- one pair -----------------------------------------------------------------------------------------------------
+
+    def pair(self, x: PyTree, xp: PyTree) -> Kernels:
+        """NNGP and NTK of two single inputs: a pure function, to be jitted, mapped or differentiated.
+
+        Θ(x, x') = Σ_W λ_W ∂K₁₂(x, x')/∂c_W: the derivative of the cross-kernel of two copies of the network with
+        respect to the covariances between corresponding weights, in the direction of the learning rates.
+        """
+        cross, rates = self._cross(x, xp)
+        return Kernels(*jax.jvp(cross, (self._variances,), (rates,)))
+
+    def _pair_nngp(self, x: PyTree, xp: PyTree) -> tuple[Array]:
+        cross, _ = self._cross(x, xp)
+        return (cross(self._variances),)
+
+    def _pair_shares(self, trained: list[str], x: PyTree, xp: PyTree) -> tuple[Array, ...]:
+        cross, rates = self._cross(x, xp)
+        _, push = jax.linearize(cross, self._variances)
+
+        def share(path: str) -> Array:
+            return push({p: r if p == path else jnp.zeros_like(r) for p, r in rates.items()})
+
+        return tuple(share(path) for path in trained)
+
+    def _cross(self, x: PyTree, xp: PyTree) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array]]:
+        inputs = tuple(check_single(self.reading, v) for v in (x, xp))
+        dtype = self._dtype(inputs)
+        variances, rates = ({p: jnp.asarray(v, dtype) for p, v in table.items()} for table in (self._variances, self._rates))
+
+        def cross(covariances: dict[str, Any]) -> Array:
+            given = {p: jnp.asarray(c, dtype) for p, c in covariances.items()}
+            return self.cross_covariance(inputs, variances, given, dtype)
+
+        return cross, rates
+
+    def cross_covariance(self, inputs: tuple, variances: dict[str, Any], cross: dict[str, Any], dtype: Any) -> Array:
+        """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances."""
+        recursion = Recursion(inputs, variances, cross, dtype, self.accuracy)
+        out = self.reading.output
+        value = recursion.second(complete(out, out, (0, 1)))
+        return jnp.zeros((*out.shape, *out.shape), dtype) if value is None else value
+
+    def _dtype(self, inputs: tuple) -> Any:
+        floats = [a.dtype for leaves in inputs for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
+        return jnp.result_type(*floats) if floats else jnp.result_type(float)
+
+    @functools.cached_property
+    def _variances(self) -> dict[str, float]:
+        return {p: parameter.variance for p, parameter in self.reading.parameters.items()}
+
+    @functools.cached_property
+    def _rates(self) -> dict[str, float]:
+        return {p: parameter.rate for p, parameter in self.reading.parameters.items()}
+
+    # --- what was read ------------------------------------------------------------------------------------------------
+
+    @property
+    def replica_axes(self) -> tuple[int, ...]:
+        """The axes of the network's output that are independent copies; kernels do not repeat them."""
+        return self.reading.replica_axes
+
+    def rates(self, width: int) -> dict[str, float]:
+        """The learning rate of every parameter as the code holds it at a width."""
+        return {p: rate.at(width) for p, rate in self.reading.rates.items()}
+
+    @property
+    def program(self) -> Program:
+        """The Tensor Program; `str()` prints it."""
+        return Program(self.reading)
+
+    def explain(self) -> Explanation:
+        """What was recognised in each nonlinearity, how it is integrated, and with what error."""
+        return explain(self.reading, self.accuracy)
+
+    def check(self) -> None:
+        """Run the recursion on shapes alone, so that what has no rule is refused at once."""
+        example = jax.tree_util.tree_unflatten(self.reading.structure, self.reading.inputs)
+        try:
+            jax.eval_shape(self.pair, example, example)
+        except trace.Refusal:
+            raise
+        except ValueError as error:
+            if type(error).__name__ in ("FusionError", "SharingError"):
+                raise trace.Refusal(str(error)) from error
+            raise
