@@ -19,7 +19,9 @@ I = jax.nn.initializers
 
 
 def paths_of(tree):
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    return [
+        jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in jax.tree_util.tree_flatten_with_path(tree)[0]
+    ]
 
 
 def read(init, widths=WIDTHS, make_key=jax.random.key, **options):
@@ -38,7 +40,10 @@ def scale(coefficient, exponent=0):
 def cut(low, high):
     """Mean and variance of a standard normal between two bounds."""
     phi, z = NormalDist(), NormalDist().cdf(high) - NormalDist().cdf(low)
-    edge = lambda x: x * phi.pdf(x) if math.isfinite(x) else 0.0
+
+    def edge(x):
+        return x * phi.pdf(x) if math.isfinite(x) else 0.0
+
     mean = (phi.pdf(low) - phi.pdf(high)) / z
     return mean, 1 + (edge(low) - edge(high)) / z - mean**2
 
@@ -49,7 +54,12 @@ KNOWN = {
     "normal": (lambda k, n: jax.random.normal(k, (n, n)), "normal", ZERO, scale(1)),
     "scaled": (lambda k, n: jax.random.normal(k, (n, n)) * math.sqrt(2 / n), "normal", ZERO, scale(2, -1)),
     "scaled in the trace": (lambda k, n: jax.random.normal(k, (n, n)) / jnp.sqrt(n), "normal", ZERO, scale(1, -1)),
-    "fan_in 9n": (lambda k, n: jax.random.normal(k, (3, 3, n, n)) * (2 / (9 * n)) ** 0.5, "normal", ZERO, scale("0", 0)),
+    "fan_in 9n": (
+        lambda k, n: jax.random.normal(k, (3, 3, n, n)) * (2 / (9 * n)) ** 0.5,
+        "normal",
+        ZERO,
+        scale("0", 0),
+    ),
     "shifted": (lambda k, n: 3 - jax.random.normal(k, (n, n)) / 2, "normal", scale(3), scale(0.25)),
     "uniform": (lambda k, n: jax.random.uniform(k, (n, n)), "uniform", scale(0.5), scale(1 / 12)),
     "bounds": (
@@ -217,10 +227,19 @@ def test_parts_of_a_draw_that_do_not_overlap_are_independent():
 
 UNREADABLE = {
     "qr": (lambda k, n: I.orthogonal()(k, (n, n)), "come through `qr`"),
-    "product": (lambda k, n: jax.random.normal(k, (n,)) * jax.random.uniform(jax.random.split(k)[0], (n,)), "joins several draws by `mul`"),
-    "entrywise scale": (lambda k, n: jax.random.normal(k, (n,)) * jnp.arange(n), "not the same number everywhere, in `mul`"),
+    "product": (
+        lambda k, n: jax.random.normal(k, (n,)) * jax.random.uniform(jax.random.split(k)[0], (n,)),
+        "joins several draws by `mul`",
+    ),
+    "entrywise scale": (
+        lambda k, n: jax.random.normal(k, (n,)) * jnp.arange(n),
+        "not the same number everywhere, in `mul`",
+    ),
     "masked": (lambda k, n: jnp.tril(jax.random.normal(k, (n, n))), "not the same number everywhere, in `select_n`"),
-    "normalised": (lambda k, n: (lambda w: w / jnp.sqrt((w**2).sum()))(jax.random.normal(k, (n,))), "come through `reduce_sum`"),
+    "normalised": (
+        lambda k, n: (lambda w: w / jnp.sqrt((w**2).sum()))(jax.random.normal(k, (n,))),
+        "come through `reduce_sum`",
+    ),
     "sorted": (lambda k, n: jnp.sort(jax.random.normal(k, (n,))), "come through `sort`"),
     "gamma": (lambda k, n: jax.random.gamma(k, 2.0, (n,)), "come through `random_gamma`"),
     "laplace": (lambda k, n: jax.random.laplace(k, (n,)), "not from one of the laws"),
@@ -228,14 +247,32 @@ UNREADABLE = {
     "squared": (lambda k, n: jax.random.normal(k, (n,)) ** 2, "not from one of the laws"),
     "clipped": (lambda k, n: jnp.clip(jax.random.normal(k, (n,)), -1, 1), "not from one of the laws"),
     "repeated": (lambda k, n: jnp.tile(jax.random.normal(k, (n,)), 2), "the same draw .* is in several of its entries"),
-    "broadcast": (lambda k, n: jnp.zeros((n, n)) + jax.random.normal(k, (n, 1)), "the same draw .* is in several of its entries"),
-    "same keys": (lambda k, n: jax.vmap(lambda k: jax.random.normal(k, (n,)))(jnp.stack([k, k])), "the same draw .* is in several"),
-    "mixed laws": (lambda k, n: jnp.concatenate([jax.random.normal(k, (n,)), 2 * jax.random.normal(jax.random.split(k)[0], (n,))]), "parts with different laws"),
-    "mixed kinds": (lambda k, n: jnp.concatenate([jax.random.normal(k, (n,)), jnp.zeros(n)]), "draws and constants are put together by `concatenate`"),
-    "numpy": (lambda k, n: np.random.default_rng(0).normal(size=(n, n)), r"an array of fixed numbers .*\(shape \(32, 32\)\)"),
+    "broadcast": (
+        lambda k, n: jnp.zeros((n, n)) + jax.random.normal(k, (n, 1)),
+        "the same draw .* is in several of its entries",
+    ),
+    "same keys": (
+        lambda k, n: jax.vmap(lambda k: jax.random.normal(k, (n,)))(jnp.stack([k, k])),
+        "the same draw .* is in several",
+    ),
+    "mixed laws": (
+        lambda k, n: jnp.concatenate([jax.random.normal(k, (n,)), 2 * jax.random.normal(jax.random.split(k)[0], (n,))]),
+        "parts with different laws",
+    ),
+    "mixed kinds": (
+        lambda k, n: jnp.concatenate([jax.random.normal(k, (n,)), jnp.zeros(n)]),
+        "draws and constants are put together by `concatenate`",
+    ),
+    "numpy": (
+        lambda k, n: np.random.default_rng(0).normal(size=(n, n)),
+        r"an array of fixed numbers .*\(shape \(32, 32\)\)",
+    ),
     "own key": (lambda k, n: jax.random.normal(jax.random.key(3), (n, n)), "a key that `init` makes itself"),
     "logarithm": (lambda k, n: jax.random.normal(k, (n,)) / math.log(n), r"at width 32, .* is not c·n\^a"),
-    "changing": (lambda k, n: jax.random.normal(k, (n,)) if n < 40 else jnp.ones(n), r"not the same at every width: \['constant', 'normal'\]"),
+    "changing": (
+        lambda k, n: jax.random.normal(k, (n,)) if n < 40 else jnp.ones(n),
+        r"not the same at every width: \['constant', 'normal'\]",
+    ),
 }
 
 
@@ -285,7 +322,9 @@ def test_untrained_leaves_may_be_any_numbers():
 
 
 def test_whole_numbers_are_themselves():
-    found = read(lambda key, n: {"key": key, "count": jnp.array(3), "w": jax.random.normal(jax.random.split(key)[0], (n,))})
+    found = read(
+        lambda key, n: {"key": key, "count": jnp.array(3), "w": jax.random.normal(jax.random.split(key)[0], (n,))}
+    )
     assert set(found) == {"count", "w"}
     assert found["count"].kind == "fixed"
     assert [int(v) for v in found["count"].values] == [3, 3, 3]

@@ -11,7 +11,7 @@ from jax.scipy.special import erf
 from jaxtyping import Array
 
 from widelimit.gaussian._angle import angle, arcsine
-from widelimit.gaussian._elementary import inverse_sqrt
+from widelimit.gaussian._elementary import inverse_sqrt, root
 from widelimit.gaussian._forms import (
     Atom,
     Bump,
@@ -94,7 +94,7 @@ def _slope(fn: Callable[[Array], Array], x: Array) -> Array:
 def _atom_mean(atom: Atom, n: int, k: Array, m: Array | None) -> Array:
     """E[f⁽ⁿ⁾(u)]; of a smooth f it is the n-th derivative of E[f(u)] in the mean of u."""
     if isinstance(atom, Rectified):
-        return _rectified_mean(atom, n, k)
+        return _rectified_mean(atom, n, k)  # n <= its order
     fn = partial(_SMOOTH[type(atom)], atom, k)
     for _ in range(n):
         fn = partial(_slope, fn)
@@ -106,17 +106,16 @@ def _shape(*arrays: Array) -> tuple[int, ...]:
 
 
 def _rectified_mean(atom: Rectified, n: int, k: Array) -> Array:
-    """E[(u₊ʲ)⁽ⁿ⁾] of a centred u: a half moment, or a derivative of the density at 0."""
-    order, inverse_deviation = atom.order, inverse_sqrt(k)
-    deviation = k * inverse_deviation
-    if n <= order:
-        left = order - n
-        value = math.perm(order, n) * half_moment(left) * deviation**left
-        corrected = left == 0 and atom.at_zero != 0.5 and order <= 1
-        return jnp.where(k > 0, value, math.factorial(order) * atom.at_zero) if corrected else value
-    hermite = _hermite_at_zero(n - order - 1)
-    size = math.factorial(order) * hermite / math.sqrt(2 * math.pi)
-    return size * inverse_deviation ** (n - order)
+    """E[(u₊ʲ)⁽ⁿ⁾] of a centred u for n <= j: a half moment."""
+    order, left = atom.order, atom.order - n
+    value = math.perm(order, n) * half_moment(left) * root(k) ** left
+    corrected = left == 0 and atom.at_zero != 0.5 and order <= 1
+    return jnp.where(k > 0, value, math.factorial(order) * atom.at_zero).astype(k.dtype) if corrected else value
+
+
+def _density_slope(order: int, n: int) -> float:
+    """E[(u₊ʲ)⁽ⁿ⁾] for n > j and unit variance: j! times a derivative of the normal density at 0."""
+    return math.factorial(order) * _hermite_at_zero(n - order - 1) / math.sqrt(2 * math.pi)
 
 
 def _hermite_at_zero(n: int) -> float:
@@ -291,8 +290,22 @@ def _against(p: tuple[float, ...], atom: Atom, law: Law) -> list[Array]:
     if not p:
         return []
     left = _power_means(p, law.k11, law.m1)
+    if isinstance(atom, Rectified):
+        return [_against_rectified(left, atom, law)]
     right = [_atom_mean(atom, n, law.k22, law.m2) for n in range(len(p))]
     return _powers(law.c, [x * y for x, y in zip(left, right, strict=True)])
+
+
+def _against_rectified(left: list[Array], atom: Rectified, law: Law) -> Array:
+    """Beyond the order j of the atom in powers of c/√k22, which neither overflow nor divide by zero."""
+    j = atom.order
+    right = [_rectified_mean(atom, n, law.k22) for n in range(min(j + 1, len(left)))]
+    right += [_density_slope(j, n) for n in range(j + 1, len(left))]
+    steps = [law.c] * j + [law.c * inverse_sqrt(law.k22)] * (len(left) - 1 - j)
+    value = left[-1] * right[-1]
+    for n in range(len(left) - 2, -1, -1):
+        value = value * steps[n] + left[n] * right[n]
+    return value + jnp.zeros_like(law.c)
 
 
 def _powers(c: Array, coefficients: list[Array]) -> list[Array]:

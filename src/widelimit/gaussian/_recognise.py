@@ -190,13 +190,13 @@ def _log_quadratic(fn: Callable[..., np.ndarray]) -> Iterator[tuple[float, float
     best = np.nanargmin(np.abs(curvature - 0.5)) if good.any() else None
     if best is None or not curvature[best] > 0:
         return
-    slope = math.sqrt(curvature[best]) / _STEPS[best]
-    tilt = math.log(ratio[1, best] / ratio[0, best]) / (4 * _STEPS[best])
+    slope = math.sqrt(curvature[best]) / float(_STEPS[best])
+    tilt = math.log(ratio[1, best] / ratio[0, best]) / (4 * float(_STEPS[best]))
     yield slope, _clean(tilt / slope)
 
 
 def _clean(value: float) -> float:
-    return 0.0 if abs(value) < 1e-9 else value
+    return 0.0 if abs(value) < 1e-9 else float(value)
 
 
 def _inflected(fn: Callable[..., np.ndarray]) -> Iterator[float]:
@@ -211,7 +211,7 @@ def _inflected(fn: Callable[..., np.ndarray]) -> Iterator[float]:
         middle = (low + high) / 2
         above = (1 - middle) * math.exp(-middle) > target
         low, high = (middle, high) if above else (low, middle)
-    yield math.sqrt((low + high) / 2) / _STEPS[inside[0]]
+    yield math.sqrt((low + high) / 2) / float(_STEPS[inside[0]])
 
 
 def _erf_line_guess(slopes: _Slopes) -> Guess:

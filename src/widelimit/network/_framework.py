@@ -33,7 +33,7 @@ def check_model(model: Any, kind: type, name: str) -> None:
     if not isinstance(model, kind):
         library = kind.__module__.partition(".")[0]
         raise TypeError(
-            f"`wl.{name}(build)`: `build` must return a {library} Module that is called as `model(x)`, got "
+            f"`wl.{name}(build)`: `build` must return a Module of {library} that is called as `model(x)`, got "
             f"{type(model).__name__}"
         )
 

@@ -128,11 +128,13 @@ def same(step: Step, *xs: Any) -> Any:
 
 def total(operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | Wide:
     """Σ operands; what is of lower order in the width than another term drops out."""
-    top = max(x.exponent for x in operands if not _is_zero(x)) if not all(map(_is_zero, operands)) else operands[0].exponent
+    # A sum over the width of centred terms is zero to first order, but its order still counts: it is random at √n.
+    counted = [x for x in operands if x.exponent > 0 or not _is_zero(x)] or operands
+    top = max(x.exponent for x in counted)
     terms = [x for x in operands if x.exponent == top and not _is_zero(x)]
     shape = finite_shape(layout)
     if not terms:
-        return zeros(layout)
+        return dataclasses.replace(zeros(layout), exponent=top)
     if all(isinstance(x, Det) for x in terms):
         if len(terms) == 1:
             return terms[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Wide, finite_axes, finite_shape
@@ -55,6 +56,8 @@ def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:
     if any(a.copies for dim in layout for a in dim if a.wide):
         raise Refusal(f"at {where}: a sum over one of two wide axes has no rule")
     value = x.value
+    if value.is_centred:
+        return tp.constant(np.zeros(value.shape))
     if isinstance(value, tp.Product) and len(value.factors) == 2:
         a, b = value.factors
         return tp.Moment(value.shape, a, b, tuple(range(len(b.shape))))
