@@ -32,8 +32,8 @@ class Perceptron(nnx.Module):
         self.calls = nnx.Variable(jnp.zeros(()))
 
     def __call__(self, x):
-        self.calls.value = self.calls.value + 1
-        return self.layers[1](jax.nn.relu(self.norm(self.layers[0](self.dropout(x + self.table))))) + self.calls.value
+        self.calls[...] += 1
+        return self.layers[1](jax.nn.relu(self.norm(self.layers[0](self.dropout(x + self.table))))) + self.calls[...]
 
 
 NET = from_flax(lambda width, rngs: Perceptron(width, rngs))

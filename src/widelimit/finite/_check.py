@@ -20,7 +20,9 @@ def batch(call: str, name: str, x: PyTree) -> tuple[PyTree, int]:
 def _length(call: str, name: str, shapes: list[tuple[int, ...]]) -> int:
     lengths = {shape[:1] for shape in shapes}
     if len(lengths) > 1 or () in lengths:
-        raise ValueError(f"{call}: `{name}` needs one example axis, first and equally long in all arrays, got shapes {shapes}")
+        raise ValueError(
+            f"{call}: `{name}` needs one example axis, first and equally long in all arrays, got shapes {shapes}"
+        )
     (length,) = lengths.pop()
     if length == 0:
         raise ValueError(f"{call}: `{name}` is an empty batch, of shape {shapes[0]}")

@@ -56,10 +56,10 @@ def ensemble(
 ) -> Draws:
     """Draw `net` at `width` `draws` times and evaluate each draw at the examples of x1 and x2 (x1 again if left out).
 
-    The kernels are averaged over `replica_axes` of the output and keep its other axes, for side 1 and then for side 2. The mean of
-    `.nngp` over the draws estimates the finite network's NNGP kernel, that of `.ntk` its mean tangent kernel. `rates` are those of
-    `empirical_ntk`. Draw i depends on `key`, `width` and i alone: more draws extend fewer. `memory` bounds in bytes what
-    one chunk of draws computed together may hold.
+    The kernels are averaged over `replica_axes` of the output and keep its other axes, for side 1 and then for side 2.
+    The mean of `.nngp` over the draws estimates the finite network's NNGP kernel, that of `.ntk` its mean tangent
+    kernel. `rates` are those of `empirical_ntk`. Draw i depends on `key`, `width` and i alone: more draws extend fewer.
+    `memory` bounds in bytes what one chunk of draws computed together may hold.
     """
     call = "`ensemble(net, x1)`"
     x1, _ = _check.batch(call, "x1", x1)
@@ -70,7 +70,9 @@ def ensemble(
     return Draws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def sampler(family: Family, key: PRNGKeyArray, x1: PyTree, x2: PyTree, *, memory: float) -> Callable[[int, int], Iterator[Draws]]:
+def sampler(
+    family: Family, key: PRNGKeyArray, x1: PyTree, x2: PyTree, *, memory: float
+) -> Callable[[int, int], Iterator[Draws]]:
     """`sample(start, stop)` yields the draws of these numbers in chunks, as NumPy arrays."""
     base = jax.random.fold_in(key, family.width)
     together, method = _together(family, base, (x1, x2), memory)
@@ -107,7 +109,9 @@ def _draw(family: Family, method: Callable, key: PRNGKeyArray, x1: PyTree, x2: P
     values2 = values1 if x2 is None else jax.vmap(partial(apply, params))(x2)
     nngp = _nngp(family, key, params, (x1, x2))
     finite = [kept(values.shape[1:], family.replica_axes) for values in (values1, values2)]
-    return Draws(values1, values2, *(kernel.reshape(*kernel.shape[:2], *finite[0], *finite[1]) for kernel in (nngp, ntk)))
+    return Draws(
+        values1, values2, *(kernel.reshape(*kernel.shape[:2], *finite[0], *finite[1]) for kernel in (nngp, ntk))
+    )
 
 
 def _nngp(family: Family, key: PRNGKeyArray, params: PyTree, sides: tuple) -> Float[Array, "n1 n2 f1 f2"]:
@@ -158,7 +162,9 @@ def _sizes(family: Family, key: PRNGKeyArray, x: PyTree) -> Sizes:
     shapes = jax.eval_shape(lambda k: family.net.init(k, family.width), key)
     split = trained(shapes, dict(family.rates))
     arrange = over(family.replica_axes)
-    return measure(lambda leaves, one: arrange(family.net.apply(split.merge(leaves), one)), split.leaves, _check.example(x))
+    return measure(
+        lambda leaves, one: arrange(family.net.apply(split.merge(leaves), one)), split.leaves, _check.example(x)
+    )
 
 
 class Bar:

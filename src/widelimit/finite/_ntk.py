@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from . import _check
 from ._operator import TangentOperator
 from ._outputs import averaged, whole
-from ._parameters import check_rates, by_path, trained
+from ._parameters import by_path, check_rates, trained
 from ._plan import Plan, measure, plan
 
 
@@ -47,7 +47,9 @@ class EmpiricalNTK:
         x2, n2 = (x1, n1) if x2 is None else self._batch("ntk", "x2", x2)
         counts = self._outputs("ntk", "x1", x1), self._outputs("ntk", "x2", x2)
         if arrange is averaged and counts[0] != counts[1]:
-            raise ValueError(f"`ntk.trace(x1, x2)` needs equally many outputs on both sides, got {counts[0]} and {counts[1]}")
+            raise ValueError(
+                f"`ntk.trace(x1, x2)` needs equally many outputs on both sides, got {counts[0]} and {counts[1]}"
+            )
         chosen = self._plan(x1, (n1, n2), arrange)
         tile = partial(_tile, self.params, self.apply, tuple(self.rates.items()), arrange, chosen.method)
         return _assembled(tile, (x1, n1), (x2, n2), chosen.examples)
@@ -78,16 +80,16 @@ def empirical_ntk(
 ) -> EmpiricalNTK:
     """The exact tangent kernel of the network `apply(params, x)` at `params`.
 
-    `apply` takes one example (any pytree) and returns an array or a pytree of arrays; its outputs are counted in the order
-    of `jax.tree.leaves`. The result `ntk` has
+    `apply` takes one example (any pytree) and returns an array or a pytree of arrays; its outputs are counted in the
+    order of `jax.tree.leaves`. The result `ntk` has
 
     - `ntk(x1, x2)`: (N1, N2, outputs, outputs), Σ_W λ_W J_W(x1) J_W(x2)ᵀ;
     - `ntk.trace(x1, x2)`: (N1, N2), the mean over the diagonal of the last two axes;
     - `ntk.operator(x)`: a matrix-free product with the (N outputs, N outputs) matrix.
 
     `rates` maps paths of parameters ("layers/0/kernel") to λ_W >= 0, for parameters it leaves out 1; with rate 0 a
-    parameter is frozen. Arrays that are not real numbers (counters, keys) are held fixed. `memory` is the budget in bytes
-    of one tile: kernels of any size are built from tiles that keep to it.
+    parameter is frozen. Arrays that are not real numbers (counters, keys) are held fixed. `memory` is the budget in
+    bytes of one tile: kernels of any size are built from tiles that keep to it.
 
     Raises `ValueError` for unknown paths, negative rates, empty batches and examples that the network does not take.
     """

@@ -15,8 +15,8 @@ from ._parameters import trained
 class TangentOperator:
     """v ↦ Θ(x, x) v = J Λ Jᵀ v.
 
-    `operator @ v` takes v as (N, outputs), flat as (N outputs,), or as columns (N outputs, k), and returns the same shape.
-    `.shape`, `.dtype` and `.matvec` are what `scipy.sparse.linalg.aslinearoperator` asks for.
+    `operator @ v` takes v as (N, outputs), flat as (N outputs,), or as columns (N outputs, k), and returns the same
+    shape. `.shape`, `.dtype` and `.matvec` are what `scipy.sparse.linalg.aslinearoperator` asks for.
     """
 
     def __init__(self, apply: Callable, params: PyTree, rates: tuple, x: PyTree, counts: tuple[int, int]):
@@ -31,7 +31,9 @@ class TangentOperator:
             return self._product(v.reshape(self.counts)).reshape(v.shape)
         if v.ndim == 2 and v.shape[0] == self.shape[0]:
             return jnp.stack([self @ column for column in v.T], axis=1)
-        raise ValueError(f"`operator @ v` needs v of shape {self.counts}, {self.shape[:1]} or ({self.shape[0]}, k), got {v.shape}")
+        raise ValueError(
+            f"`operator @ v` needs v of shape {self.counts}, {self.shape[:1]} or ({self.shape[0]}, k), got {v.shape}"
+        )
 
     matvec = __matmul__
     rmatvec = __matmul__  # Θ is symmetric

@@ -1,7 +1,8 @@
 """How a network's output is laid out for a kernel: (finite axes F, replicas R).
 
-A kernel between two outputs is averaged over R and kept over F. All kernels in use are such an arrangement: the whole kernel
-has R = 1, its mean over the outputs' diagonal has F = 1, and a kernel set beside a limit has the limit's own axes.
+A kernel between two outputs is averaged over R and kept over F. All kernels in use are such an arrangement: the whole
+kernel has R = 1, its mean over the outputs' diagonal has F = 1, and a kernel set beside a limit has the limit's own
+axes.
 """
 
 from collections.abc import Callable

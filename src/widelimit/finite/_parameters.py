@@ -50,7 +50,9 @@ def check_rates(rates: Mapping[str, float], paths: Mapping[str, Any]) -> None:
 
 
 def _trainable(path: str, leaf: Any) -> bool:
-    kind = jnp.result_type(leaf) if not jax.dtypes.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.extended) else None
+    kind = (
+        jnp.result_type(leaf) if not jax.dtypes.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.extended) else None
+    )
     if kind is not None and jnp.issubdtype(kind, jnp.complexfloating):
         raise TypeError(f"the parameter {path!r} is complex; write it as a real and an imaginary part")
     return kind is not None and hasattr(leaf, "shape") and jnp.issubdtype(kind, jnp.floating)

@@ -35,14 +35,17 @@ class Sizes(NamedTuple):
 def plan(sizes: Sizes, n1: int, n2: int, memory: float) -> Plan:
     """The cheaper way, of those that fit `memory` bytes.
 
-    Contraction makes N Jacobians of F R rows, at a backward pass and P numbers of memory traffic each, and multiplies them: N1 N2 F² R P.
-    The products take N2 F R backward passes, each with P numbers of traffic, and N1 forward products for each.
+    Contraction makes N Jacobians of F R rows, at a backward pass and P numbers of memory traffic each, and multiplies
+    them: N1 N2 F² R P. The products take N2 F R backward passes, each with P numbers of traffic, and N1 forward
+    products for each.
     """
     outputs = sizes.finite * sizes.replicas
     # a tile holds two Jacobians, and the backward pass that makes each holds about as much again
     fits = int(memory // (4 * outputs * sizes.parameters * sizes.itemsize))
     traffic = _TRAFFIC * sizes.parameters
-    contracting = (n1 + n2) * outputs * (sizes.forward + traffic / 2) + n1 * n2 * sizes.finite * outputs * sizes.parameters
+    contracting = (n1 + n2) * outputs * (
+        sizes.forward + traffic / 2
+    ) + n1 * n2 * sizes.finite * outputs * sizes.parameters
     multiplying = n2 * outputs * (3 * n1 * sizes.forward + traffic / 2)
     if fits >= 1 and contracting <= multiplying:
         return Plan(contraction, fits)

@@ -1,9 +1,9 @@
 """Which leaves of a network may be drawn anew to average its NNGP over more readouts.
 
-With θ = (ρ, β) and ρ independent of β, E[f fᵀ] = E_β E_ρ[f fᵀ | β]: the inner mean may be taken over any number of draws of
-ρ, and one body then serves many readouts. That is exact for every ρ drawn independently of the rest. It is cheap for a ρ in which
-f is affine, because such leaves come last. Independence is read from `init` itself, run number by number: ρ shares no
-random bits with any other leaf.
+With θ = (ρ, β) and ρ independent of β, E[f fᵀ] = E_β E_ρ[f fᵀ | β]: the inner mean may be taken over any number of
+draws of ρ, and one body then serves many readouts. That is exact for every ρ drawn independently of the rest. It is
+cheap for a ρ in which f is affine, because such leaves come last. Independence is read from `init` itself, run number
+by number: ρ shares no random bits with any other leaf.
 """
 
 from collections.abc import Iterable
@@ -87,5 +87,7 @@ def _bits(primitive: str, values: list) -> frozenset:
     if primitive == "random_bits":
         data = np.asarray(jax.random.key_data(keys[0]))
         return frozenset(row.tobytes() for row in data.reshape(-1, data.shape[-1]))
-    drawn = primitive.startswith(("rng_", "threefry", "random_gamma")) or (keys and primitive in {"scan", "while", "cond"})
+    drawn = primitive.startswith(("rng_", "threefry", "random_gamma")) or (
+        keys and primitive in {"scan", "while", "cond"}
+    )
     return frozenset({_UNKNOWN}) if drawn else frozenset()

@@ -1,13 +1,15 @@
 """What draws of finite networks say about a limit.
 
-Of one entry of a kernel, D_n draws at width n have mean m_n with standard error e_n. The mean of a finite network is not the limit:
+Of one entry of a kernel, D_n draws at width n have mean m_n with standard error e_n. The mean of a finite network is
+not the limit:
 
     E m_n = L + b/n + c/n² + …,
 
-so the limit is judged where the theory puts it, at 1/n → 0. L and b are fitted by least squares to the means at all widths, weighted by
-their errors; c is not fitted but allowed for, as a normal variable of the size that b suggests, (b/L)² L: with it the error of the
-extrapolated L̂ is right also where the narrowest networks are far from their limit. Nothing in the fit knows the limit that it is compared
-with, so a wrong one cannot hide in it. z = (L̂ - K)/error is turned from Student's t (few draws) into a standard normal variable.
+so the limit is judged where the theory puts it, at 1/n → 0. L and b are fitted by least squares to the means at all
+widths, weighted by their errors; c is not fitted but allowed for, as a normal variable of the size that b suggests,
+(b/L)² L: with it the error of the extrapolated L̂ is right also where the narrowest networks are far from their limit.
+Nothing in the fit knows the limit that it is compared with, so a wrong one cannot hide in it. z = (L̂ - K)/error is
+turned from Student's t (few draws) into a standard normal variable.
 """
 
 from collections.abc import Sequence
@@ -99,14 +101,18 @@ def spread(draws: Float[ndarray, "draws entries"], scale: float) -> Estimate:
     return Estimate(float(value / scale), float(error / scale))
 
 
-def bias(draws: Float[ndarray, "draws entries"], limit: Float[ndarray, " entries"], scale: float) -> tuple[float, float]:
+def bias(
+    draws: Float[ndarray, "draws entries"], limit: Float[ndarray, " entries"], scale: float
+) -> tuple[float, float]:
     """Mean square over entries of (mean - limit) with the noise taken out, and its standard error, relative to scale²."""
     count, entries = draws.shape
     centred = (draws - draws.mean(axis=0)) / np.sqrt(count * (count - 1.0))
     deviation = draws.mean(axis=0) - limit
     gram = centred @ centred.T if count < entries else centred.T @ centred
     variance = 2 * np.sum(gram**2) + 4 * np.sum((centred @ deviation) ** 2)
-    return float((deviation @ deviation - np.trace(gram)) / entries / scale**2), float(np.sqrt(variance) / entries / scale**2)
+    return float((deviation @ deviation - np.trace(gram)) / entries / scale**2), float(
+        np.sqrt(variance) / entries / scale**2
+    )
 
 
 def root(square: float, error: float) -> Estimate:

@@ -1,6 +1,7 @@
 """Finite networks against the limit, entry by entry."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -20,6 +21,7 @@ from ._sampling import Accuracy, Limits, Sample, samples
 _CALL = "`verify(net, x1)`"
 _ROUNDING = 1e-5  # of the kernel's scale: below it, a float32 mean's difference from the limit says nothing
 
+
 def verify(
     net: Any,
     x1: PyTree,
@@ -37,23 +39,24 @@ def verify(
 ) -> Report:
     """Draw `net` at growing widths and compare its mean NNGP and mean NTK with the limit.
 
-    **Arguments** `x1`, `x2`: a few examples each (first axis); without `x2` the examples of `x1` with each other. `widths`: two or
-    more, growing. `draws`: networks at each width; by default as many as bring the standard error of every entry under `accuracy` times
-    the kernel's largest entry at every width, so more at small widths (a draw's spread falls as n^{-1/2}), at least 64, and no more than
-    draw `cost` numbers at one width. `kernel`: the limit, `wl.limit(net, example, learning_rates=learning_rates)` if left out; an object with
-    `.nngp(x1, x2)`, `.ntk(x1, x2)` of shape (N1, N2, axes of side 1, axes of side 2), `.rates(width)` and `.replica_axes`. `memory`:
-    bytes that the networks drawn together may hold. `progress`: show a bar (needs tqdm).
+    **Arguments** `x1`, `x2`: a few examples each (first axis); without `x2` the examples of `x1` with each other.
+    `widths`: two or more, growing. `draws`: networks at each width; by default as many as bring the standard error of
+    every entry under `accuracy` times the kernel's largest entry at every width, so more at small widths (a draw's
+    spread falls as n^{-1/2}), at least 64, and no more than draw `cost` numbers at one width. `kernel`: the limit,
+    `wl.limit(net, example, learning_rates=learning_rates)` if left out; an object with `.nngp(x1, x2)`, `.ntk(x1, x2)`
+    of shape (N1, N2, axes of side 1, axes of side 2), `.rates(width)` and `.replica_axes`. `memory`: bytes that the
+    networks drawn together may hold. `progress`: show a bar (needs tqdm).
 
-    **What is judged.** A finite network's mean kernel differs from the limit by O(1/n), so the means are extrapolated to infinite width with
-    their errors, and each entry of that gets a z-score (`_statistics` says how). `report.passed` holds where no |z| exceeds the
-    bound that the largest of that many entries of a right limit keeps with probability 0.997. With the default `accuracy` a
-    limit that is wrong by 3 % fails.
+    **What is judged.** A finite network's mean kernel differs from the limit by O(1/n), so the means are extrapolated
+    to infinite width with their errors, and each entry of that gets a z-score (`_statistics` says how). `report.passed`
+    holds where no |z| exceeds the bound that the largest of that many entries of a right limit keeps with probability
+    0.997. With the default `accuracy` a limit that is wrong by 3 % fails.
 
-    **Fewer draws for the same error.** Independent outputs (`replica_axes`) are averaged; leaves of the readout that `init` draws apart from all
-    others are drawn again for the same body, which changes no expectation.
+    **Fewer draws for the same error.** Independent outputs (`replica_axes`) are averaged; leaves of the readout that
+    `init` draws apart from all others are drawn again for the same body, which changes no expectation.
 
-    Returns a `Report`; raises `TypeError` without a key and `ValueError` for widths that do not grow and for examples that the network does
-    not take.
+    Returns a `Report`; raises `TypeError` without a key and `ValueError` for widths that do not grow and for examples
+    that the network does not take.
     """
     _check_arguments(key, widths, draws)
     x1, x2 = _sides(x1, x2)
@@ -73,7 +76,9 @@ def verify(
     )
     comparisons = [_compared(tuple(widths), drawn, limits, name, symmetric=x2 is x1) for name in ("nngp", "ntk")]
     entries = sum(comparison.entries for comparison in comparisons)
-    return Report(tuple(widths), tuple(len(s.ntk) for s in drawn), *comparisons, _statistics.threshold(entries), accuracy)
+    return Report(
+        tuple(widths), tuple(len(s.ntk) for s in drawn), *comparisons, _statistics.threshold(entries), accuracy
+    )
 
 
 def _check_arguments(key: Any, widths: Sequence[int], draws: Any) -> None:
@@ -81,7 +86,7 @@ def _check_arguments(key: Any, widths: Sequence[int], draws: Any) -> None:
         raise TypeError(f"{_CALL} draws networks and needs a key: pass `key=jax.random.key(0)`")
     if len(widths) < 2:
         raise ValueError(f"{_CALL} needs two or more `widths` to extrapolate from, got {tuple(widths)}")
-    if any(b <= a for a, b in zip(widths, widths[1:], strict=False)) or widths[0] < 1:
+    if any(b <= a for a, b in pairwise(widths)) or widths[0] < 1:
         raise ValueError(f"{_CALL}: `widths` must be positive and grow, got {tuple(widths)}")
     if draws is not None and np.size(draws) not in (1, len(widths)):
         raise ValueError(f"{_CALL}: `draws` is one number or one for each of {len(widths)} widths, got {draws}")
@@ -111,7 +116,9 @@ def _limits(net: Any, kernel: Any, sides: tuple[PyTree, PyTree], params: PyTree)
     nngp, ntk = (np.asarray(each(*sides), float) for each in (kernel.nngp, kernel.ntk))
     for name, got in (("nngp", nngp.shape), ("ntk", ntk.shape)):
         if got != expected:
-            raise ValueError(f"{_CALL}: `kernel.{name}(x1, x2)` has shape {got}, but the network's kernel has {expected}")
+            raise ValueError(
+                f"{_CALL}: `kernel.{name}(x1, x2)` has shape {got}, but the network's kernel has {expected}"
+            )
     return Limits(nngp.ravel(), ntk.ravel(), expected)
 
 
@@ -129,7 +136,9 @@ def _family(net: Any, kernel: Any, width: int, key: PRNGKeyArray, leaves: tuple[
     return Family(net, width, tuple(rates.items()), tuple(kernel.replica_axes), leaves, copies)
 
 
-def _compared(widths: tuple[int, ...], drawn: list[Sample], limits: Limits, name: str, *, symmetric: bool) -> Comparison:
+def _compared(
+    widths: tuple[int, ...], drawn: list[Sample], limits: Limits, name: str, *, symmetric: bool
+) -> Comparison:
     draws, limit, scale = [getattr(sample, name) for sample in drawn], getattr(limits, name), limits.scale(name)
     rounding = _ROUNDING * scale
     moments = [_statistics.moments(each, rounding) for each in draws]

@@ -91,14 +91,26 @@ def _slope(fn: Callable[[Array], Array], x: Array) -> Array:
     return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
 
 
-def _atom_mean(atom: Atom, n: int, k: Array, m: Array | None) -> Array:
+def _atom_mean(atom: Atom, n: int, k: Array, m: Array | None) -> Array | None:
     """E[f⁽ⁿ⁾(u)]; of a smooth f it is the n-th derivative of E[f(u)] in the mean of u."""
     if isinstance(atom, Rectified):
         return _rectified_mean(atom, n, k)  # n <= its order
+    if m is None and _parity(atom) == (n + 1) % 2:
+        return None
     fn = partial(_SMOOTH[type(atom)], atom, k)
     for _ in range(n):
         fn = partial(_slope, fn)
     return fn(jnp.zeros_like(k) if m is None else jnp.broadcast_to(m, _shape(k, m)))
+
+
+def _parity(atom: Atom) -> int | None:
+    """0 of an even function, 1 of an odd one."""
+    match atom:
+        case ErfLine() | Bump(centre=0.0):
+            return 0
+        case ErfLineSlope() | Erf(offset=0.0) | Sine(phase=0.0):
+            return 1
+    return None
 
 
 def _shape(*arrays: Array) -> tuple[int, ...]:
@@ -108,9 +120,10 @@ def _shape(*arrays: Array) -> tuple[int, ...]:
 def _rectified_mean(atom: Rectified, n: int, k: Array) -> Array:
     """E[(u₊ʲ)⁽ⁿ⁾] of a centred u for n <= j: a half moment."""
     order, left = atom.order, atom.order - n
-    value = math.perm(order, n) * half_moment(left) * root(k) ** left
-    corrected = left == 0 and atom.at_zero != 0.5 and order <= 1
-    return jnp.where(k > 0, value, math.factorial(order) * atom.at_zero).astype(k.dtype) if corrected else value
+    value = math.perm(order, n) * half_moment(left) * (root(k) ** left if left else jnp.ones_like(k))
+    if left or order > 1 or atom.at_zero == 0.5:
+        return value
+    return jnp.where(k > 0, value, atom.at_zero).astype(k.dtype)
 
 
 def _density_slope(order: int, n: int) -> float:
@@ -123,22 +136,42 @@ def _hermite_at_zero(n: int) -> float:
     return 0.0 if n % 2 else (-1) ** (n // 2) * math.factorial(n) / (2 ** (n // 2) * math.factorial(n // 2))
 
 
-def _power_means(polynomial: tuple[float, ...], k: Array, m: Array | None) -> list[Array]:
-    """E[p⁽ⁿ⁾(u)]/n! for n = 0 … deg p."""
+def _power_means(polynomial: tuple, k: Array, m: Array | None) -> list:
+    """E[p⁽ⁿ⁾(u)]/n! for n = 0 … deg p; `None` is a structural zero."""
     degree = len(polynomial) - 1
+    weights = [None if isinstance(w, float) and w == 0 else w for w in polynomial]
     moments = _moments(degree, k, m)
     return [
-        sum(polynomial[j] * math.comb(j, n) * moments[j - n] for j in range(n, degree + 1))
+        _plus(*(_times(float(math.comb(j, n)), weights[j], moments[j - n]) for j in range(n, degree + 1)))
         for n in range(degree + 1)
     ]
 
 
-def _moments(degree: int, k: Array, m: Array | None) -> list[Array]:
+def _moments(degree: int, k: Array, m: Array | None) -> list:
     """E[uʲ]: Mⱼ = m Mⱼ₋₁ + (j−1) k Mⱼ₋₂."""
-    moments = [jnp.ones_like(k), jnp.zeros_like(k) if m is None else m]
+    moments = [1.0, m]
     for j in range(2, degree + 1):
-        moments.append(moments[1] * moments[-1] + (j - 1) * k * moments[-2])
+        moments.append(_plus(_times(m, moments[-1]), _times(float(j - 1), k, moments[-2])))
     return moments
+
+
+def _times(*factors):
+    """The product, where `None` is a structural zero."""
+    return None if any(x is None for x in factors) else math.prod(factors)
+
+
+def _plus(*terms):
+    """The sum, where `None` is a structural zero."""
+    present = [x for x in terms if x is not None]
+    return sum(present[1:], present[0]) if present else None
+
+
+def _horner(coefficients: list, steps: list[Array]):
+    """a₀ + x₀(a₁ + x₁(a₂ + …)), where `None` is a structural zero."""
+    value = coefficients[-1]
+    for coefficient, step in zip(coefficients[-2::-1], steps[::-1], strict=True):
+        value = _plus(coefficient, _times(value, step))
+    return value
 
 
 # --- two Gaussians, atom by atom ----------------------------------------------------------
@@ -240,21 +273,26 @@ def mean(form: Form, k: Array, m: Array | None) -> Array | None:
     """E[f(u)], u ~ N(m, k); `None` if this law has no closed form here."""
     if m is not None and any(isinstance(atom, Rectified) for _, atom in form.terms):
         return None
-    polynomial = _power_means(form.polynomial, k, m)[:1] if form.polynomial else []
-    return sum([*polynomial, *(w * _atom_mean(atom, 0, k, m) for w, atom in form.terms)], jnp.zeros_like(k))
+    parts = _power_means(form.polynomial, k, m)[:1] if form.polynomial else []
+    parts += [_times(w, _atom_mean(atom, 0, k, m)) for w, atom in form.terms]
+    return _filled(_plus(*parts), k, m)
+
+
+def _filled(value, *like) -> Array:
+    arrays = [x for x in (value, *like) if x is not None]
+    dtype = jnp.result_type(*like[:1])
+    return jnp.broadcast_to(jnp.asarray(0.0 if value is None else value, dtype), _shape(*arrays))
 
 
 def pair(f: Form, g: Form, law: Law) -> Array | None:
     """E[f(u) g(v)]; `None` if this pair of functions has no closed form here."""
     if not closes(f, g, centred=law.m1 is None and law.m2 is None):
         return None
-    parts = [
-        w1 * w2 * _PAIRS[type(a), type(b)](a, b, law) for w1, a in f.terms for w2, b in g.terms
-    ]
-    parts += _series(f.polynomial, g.polynomial, law)
-    parts += [w * x for w, b in g.terms for x in _against(f.polynomial, b, law)]
-    parts += [w * x for w, a in f.terms for x in _against(g.polynomial, a, law.swapped())]
-    return sum(parts) if parts else jnp.zeros(_shape(law.k11, law.c, law.k22), law.c.dtype)
+    parts = [_times(w1, w2, _PAIRS[type(a), type(b)](a, b, law)) for w1, a in f.terms for w2, b in g.terms]
+    parts += [_series(f.polynomial, g.polynomial, law)]
+    parts += [_times(w, _against(f.polynomial, b, law)) for w, b in g.terms]
+    parts += [_times(w, _against(g.polynomial, a, law.swapped())) for w, a in f.terms]
+    return _filled(_plus(*parts), *law)
 
 
 def closes(f: Form, g: Form, *, centred: bool) -> bool:
@@ -276,41 +314,32 @@ def _pair_closes(a: Atom, b: Atom, centred: bool) -> bool:
     return centred or isinstance(a, _WITH_MEANS)
 
 
-def _series(p: tuple[float, ...], q: tuple[float, ...], law: Law) -> list[Array]:
+def _series(p: tuple, q: tuple, law: Law) -> Array | None:
     """E[p(u) q(v)] = Σ_n (cⁿ/n!) E[p⁽ⁿ⁾(u)] E[q⁽ⁿ⁾(v)], finite since p is a polynomial."""
     if not p or not q:
-        return []
+        return None
     left, right = _power_means(p, law.k11, law.m1), _power_means(q, law.k22, law.m2)
     both = zip(left, right, strict=False)
-    return _powers(law.c, [math.factorial(n) * x * y for n, (x, y) in enumerate(both)])
+    terms = [_times(float(math.factorial(n)), x, y) for n, (x, y) in enumerate(both)]
+    return _horner(terms, [law.c] * (len(terms) - 1))
 
 
-def _against(p: tuple[float, ...], atom: Atom, law: Law) -> list[Array]:
+def _against(p: tuple, atom: Atom, law: Law) -> Array | None:
     """The same series for a polynomial of u and an atom of v."""
     if not p:
-        return []
+        return None
     left = _power_means(p, law.k11, law.m1)
     if isinstance(atom, Rectified):
-        return [_against_rectified(left, atom, law)]
-    right = [_atom_mean(atom, n, law.k22, law.m2) for n in range(len(p))]
-    return _powers(law.c, [x * y for x, y in zip(left, right, strict=True)])
+        return _against_rectified(left, atom, law)
+    right = [_atom_mean(atom, n, law.k22, law.m2) if x is not None else None for n, x in enumerate(left)]
+    terms = [_times(x, y) for x, y in zip(left, right, strict=True)]
+    return _horner(terms, [law.c] * (len(terms) - 1))
 
 
-def _against_rectified(left: list[Array], atom: Rectified, law: Law) -> Array:
+def _against_rectified(left: list, atom: Rectified, law: Law) -> Array | None:
     """Beyond the order j of the atom in powers of c/√k22, which neither overflow nor divide by zero."""
-    j = atom.order
-    right = [_rectified_mean(atom, n, law.k22) for n in range(min(j + 1, len(left)))]
-    right += [_density_slope(j, n) for n in range(j + 1, len(left))]
-    steps = [law.c] * j + [law.c * inverse_sqrt(law.k22)] * (len(left) - 1 - j)
-    value = left[-1] * right[-1]
-    for n in range(len(left) - 2, -1, -1):
-        value = value * steps[n] + left[n] * right[n]
-    return value + jnp.zeros_like(law.c)
-
-
-def _powers(c: Array, coefficients: list[Array]) -> list[Array]:
-    """[Σ_n cⁿ a_n], by Horner's rule."""
-    value = coefficients[-1]
-    for coefficient in coefficients[-2::-1]:
-        value = value * c + coefficient
-    return [value + jnp.zeros_like(c)]
+    j, count = atom.order, len(left)
+    right = [_rectified_mean(atom, n, law.k22) for n in range(min(j + 1, count))]
+    right += [_density_slope(j, n) for n in range(j + 1, count)]
+    steps = [law.c] * j + [law.c * inverse_sqrt(law.k22)] * max(count - 1 - j, 0)
+    return _horner([_times(x, y) for x, y in zip(left, right, strict=True)], steps[: count - 1])

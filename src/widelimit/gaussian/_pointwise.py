@@ -56,6 +56,11 @@ class Joint:
     left_mean: tuple[Array | None, ...]
     right_mean: tuple[Array | None, ...]
 
+    def swapped(self) -> "Joint":
+        """The joint law of v and u."""
+        columns = tuple(zip(*self.cross, strict=True))
+        return Joint(self.right, self.left, columns, self.right_mean, self.left_mean)
+
 
 def _one() -> Array:
     return jnp.asarray(1.0)  # weakly typed: takes the dtype of what it meets

@@ -1,11 +1,23 @@
 """Values of a user's function at chosen points, in the best precision that it has."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from widelimit.gaussian._forms import (
+    Atom,
+    Bump,
+    Erf,
+    ErfLine,
+    ErfLineSlope,
+    Exponential,
+    Rectified,
+    Sine,
+)
 from widelimit.gaussian._pointwise import Pointwise
 
 
@@ -54,3 +66,22 @@ def grid() -> np.ndarray:
     sizes = np.geomspace(1e-10, 1e5, 301)
     dense = np.linspace(-12, 12, 1999) + 1e-4 * np.sqrt(2)
     return np.unique(np.concatenate([-sizes, sizes, dense]))
+
+
+_erf = np.vectorize(math.erf, otypes=[float])
+
+_VALUES: dict[type, Callable[..., np.ndarray]] = {
+    Rectified: lambda f, u: np.where(u > 0, u**f.order, f.at_zero * (u == 0) * (f.order == 0)),
+    Erf: lambda f, u: _erf(f.slope * u + f.offset),
+    ErfLine: lambda f, u: u * _erf(f.slope * u),
+    ErfLineSlope: lambda f, u: _erf(f.slope * u)
+    + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
+    Sine: lambda f, u: np.sin(f.frequency * u + f.phase),
+    Exponential: lambda f, u: np.exp(f.rate * u),
+    Bump: lambda f, u: np.exp(-f.sharpness * (u - f.centre) ** 2),
+}
+
+
+def component_values(atom: Atom, points: np.ndarray) -> np.ndarray:
+    """An atom's values, in NumPy."""
+    return _VALUES[type(atom)](atom, points)

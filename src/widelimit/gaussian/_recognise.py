@@ -21,13 +21,11 @@ from widelimit.gaussian._forms import (
     Sine,
 )
 from widelimit.gaussian._pointwise import Pointwise, derivative
-from widelimit.gaussian._probe import Sample, grid, probe
+from widelimit.gaussian._probe import Sample, component_values, grid, probe
 
 _HIGHEST = 16  # degree of a polynomial
 _HIGHEST_RECTIFIED = 6
 _SLACK = 64  # roundings that a value may be away from its form
-
-_erf = np.vectorize(math.erf, otypes=[float])
 
 
 def recognise(phi: Pointwise) -> Form | None:
@@ -35,16 +33,17 @@ def recognise(phi: Pointwise) -> Form | None:
 
     Found once for each function and kept with it.
     """
-    return phi.remember("form", lambda: _recognise(phi))
+    return phi.remember("form", lambda: recognise_at(phi, ()))
 
 
-def _recognise(phi: Pointwise) -> Form | None:
+def recognise_at(phi: Pointwise, params: tuple) -> Form | None:
+    """The form of u ↦ φ(u; params) for concrete scalar parameters; nothing is kept."""
     points = grid()
-    sample = probe(phi, points)
+    sample = probe(phi, points, params)
     if sample is None:
         return None
     with np.errstate(all="ignore"):
-        return _polynomial(points, sample) or _rectified(phi, points, sample) or _smooth(phi, points, sample)
+        return _polynomial(points, sample) or _rectified(phi, params, points, sample) or _smooth(phi, params, points, sample)
 
 
 # --- polynomials, and polynomials with a kink at zero -------------------------------------
@@ -101,7 +100,7 @@ def _agree(sample: Sample, fitted: np.ndarray, size: np.ndarray, slack: float = 
     return bool(usable.mean() > 0.5 and np.all(error <= slack * sample.rounding * size[usable]))
 
 
-def _rectified(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | None:
+def _rectified(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -> Form | None:
     """A polynomial on each side of zero: ReLU and its relatives, steps, rectified monomials."""
     above, below = (
         _fit(points[side], Sample(sample.values[side], sample.rounding), _HIGHEST_RECTIFIED)
@@ -111,17 +110,17 @@ def _rectified(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | Non
         return None
     length = max(len(above), len(below))
     above, below = (x + (0.0,) * (length - len(x)) for x in (above, below))
-    jumps = [a - b for a, b in zip(above, below, strict=True)]
-    terms = tuple(
-        (w, Rectified(n, _at_zero(phi, n, w, below[n]) if n <= 1 else 0.5)) for n, w in enumerate(jumps) if w
-    )
+    noise = _SLACK * sample.rounding * max(map(abs, above + below))
+    jumps = [a - b if abs(a - b) > noise else 0.0 for a, b in zip(above, below, strict=True)]
+    terms = tuple((w, Rectified(n, _at_zero(phi, params, n, w, below[n]))) for n, w in enumerate(jumps) if w)
     return Form(_trimmed(below), terms, _rectified_name(above, below))
 
 
-def _at_zero(phi: Pointwise, n: int, jump: float, below: float) -> float:
+def _at_zero(phi: Pointwise, params: tuple, n: int, jump: float, below: float) -> float:
     """Where between the two sides the code puts the n-th derivative at exactly zero."""
-    fn = derivative(phi, 0) if n else phi
-    sample = probe(fn, np.zeros(1))
+    if n > 1:
+        return 0.5
+    sample = probe(derivative(phi, 0) if n else phi, np.zeros(1), params)
     if sample is None or not np.isfinite(sample.values[0]):
         return 0.5
     return float(round(64 * (sample.values[0] - below) / jump) / 64)
@@ -145,8 +144,8 @@ def _rectified_name(above: tuple[float, ...], below: tuple[float, ...]) -> str:
 # --- everything smooth: 1, u and one or two atoms ------------------------------------------
 
 
-def _smooth(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | None:
-    slopes = _Slopes(phi)
+def _smooth(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -> Form | None:
+    slopes = _Slopes(phi, params)
     for propose in (_erf_guess, _erf_line_guess, _erf_line_slope_guess, _wave_guess, _bump_guess):
         for name, atoms in propose(slopes):
             found = _combine(name, atoms, points, sample)
@@ -158,13 +157,13 @@ def _smooth(phi: Pointwise, points: np.ndarray, sample: Sample) -> Form | None:
 class _Slopes:
     """Derivatives of a function at chosen points, by order."""
 
-    def __init__(self, phi: Pointwise):
-        self._orders = [phi]
+    def __init__(self, phi: Pointwise, params: tuple):
+        self._orders, self._params = [phi], params
 
     def __call__(self, order: int, *points: float) -> np.ndarray:
         while len(self._orders) <= order:
             self._orders.append(derivative(self._orders[-1], 0))
-        sample = probe(self._orders[order], np.array(points))
+        sample = probe(self._orders[order], np.array(points), self._params)
         return np.full(len(points), np.nan) if sample is None else sample.values
 
 
@@ -251,20 +250,9 @@ def _bump_guess(slopes: _Slopes) -> Guess:
         yield "Gaussian bump", [Bump(slope * slope, _clean(-offset / slope))]
 
 
-_VALUES: dict[type, Callable[..., np.ndarray]] = {
-    Erf: lambda f, u: _erf(f.slope * u + f.offset),
-    ErfLine: lambda f, u: u * _erf(f.slope * u),
-    ErfLineSlope: lambda f, u: _erf(f.slope * u)
-    + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
-    Sine: lambda f, u: np.sin(f.frequency * u + f.phase),
-    Exponential: lambda f, u: np.exp(f.rate * u),
-    Bump: lambda f, u: np.exp(-f.sharpness * (u - f.centre) ** 2),
-}
-
-
 def _combine(name: str, atoms: list[Atom], points: np.ndarray, sample: Sample) -> Form | None:
     """c0 + c1 u + Σ w_j atom_j by least squares where all are of moderate size, checked everywhere."""
-    columns = np.stack([np.ones_like(points), points, *(_VALUES[type(f)](f, points) for f in atoms)], 1)
+    columns = np.stack([np.ones_like(points), points, *(component_values(f, points) for f in atoms)], 1)
     near = (np.abs(points) < 4) & np.isfinite(sample.values)
     if near.sum() < 100 or not np.all(np.isfinite(columns[near])):
         return None
@@ -284,7 +272,7 @@ def _least_squares(columns: np.ndarray, values: np.ndarray, rounding: float) -> 
 def _give(atoms: list[Atom], points: np.ndarray) -> np.ndarray:
     """|u f'(u)| of each column: how far a rounding of the inner parameters moves it."""
     step = 1e-6
-    moved = [_VALUES[type(f)](f, points * (1 + step)) - _VALUES[type(f)](f, points) for f in atoms]
+    moved = [component_values(f, points * (1 + step)) - component_values(f, points) for f in atoms]
     return np.abs(np.stack([np.zeros_like(points), np.zeros_like(points), *moved], 1)) / step
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +21,9 @@ from widelimit.limit._inputs import check_batch, check_single
 from widelimit.limit._printed import Program
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
+
+
+_FRAMES = 20  # nested calls a value of the program takes
 
 
 class Kernels(NamedTuple):
@@ -109,6 +114,17 @@ def _diverging(net: Any, reading: trace.Reading, learning_rates: Any, widths: An
         f"shrinks with the width while their rate does not: {listed or 'none by variance; a weight that starts at zero feeds a sum over the width'}. "
         'Use "ntk" for them (the rate is then the variance of the initialisation), or write the network in NTK parametrisation.'
     )
+
+
+@contextlib.contextmanager
+def _room_for(reading: trace.Reading) -> Iterator[None]:
+    """Python's bound on nested calls, raised for deep networks: the recursion is as deep as the program is long."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 2_000 + _FRAMES * len(trace.reachable(reading.output))))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -205,7 +221,8 @@ class Kernel:
         """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances."""
         recursion = Recursion(inputs, variances, cross, dtype, self.accuracy)
         out = self.reading.output
-        value = recursion.second(complete(out, out, (0, 1)))
+        with _room_for(self.reading):
+            value = recursion.second(complete(out, out, (0, 1)))
         return jnp.zeros((*out.shape, *out.shape), dtype) if value is None else value
 
     def _dtype(self, inputs: tuple) -> Any:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 from widelimit.trace._laws import Declared
 
-OfWidth = int | float | Callable[[int], float]  # a number, or a function of the width
+OfWidth = Any  # int | float | Callable[[int], float]: a number, or a function of the width
 
 
 def normal(std: OfWidth, *, mean: OfWidth = 0.0) -> Declared:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
 import numpy as np
 
-from widelimit.network._framework import Call, FixedPaths, check_build, check_model, imported, path_name, plain_call
-from widelimit.network._network import Network
+from widelimit.network._framework import (
+    Build,
+    Call,
+    FixedPaths,
+    check_build,
+    check_model,
+    imported,
+    path_name,
+    plain_call,
+)
+from widelimit.network._network import Laws, Network
 from widelimit.network._parameters import Parameters
-from widelimit.trace._laws import Declared
 
 
 class _Static:
@@ -28,10 +36,10 @@ class _Static:
 
 
 def from_equinox(
-    build: Callable[..., Any],
+    build: Build,
     call: Call | None = None,
     *,
-    laws: Mapping[str, Declared] | None = None,
+    laws: Laws = None,
     frozen: Collection[str] | Callable[[str], bool] = (),
 ) -> Network:
     """The family of equinox modules `build(width, key)`: `wl.from_equinox(lambda width, key: Model(width, key=key))`.

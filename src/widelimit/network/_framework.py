@@ -10,6 +10,7 @@ import jax
 
 from widelimit.network._network import check_signature, predicate
 
+Build = Any  # Callable[[int, Any], Module]: checked with a message of its own
 Call = Callable[[Any, Any], Any]
 _ANY_WIDTH = 64  # which paths a model has does not depend on it
 

@@ -13,6 +13,12 @@ from jaxtyping import PyTree
 
 from widelimit.trace._laws import Declared
 
+# Arguments that are checked with a message of their own are not held to their types by a type checker at run time:
+Init = Any  # Callable[[Key, int], PyTree]
+Apply = Any  # Callable[[PyTree, PyTree], PyTree]
+Laws = Any  # Mapping[str, Declared] | None
+Width = Any  # int
+
 
 class Network:
     """A network at every width.
@@ -33,10 +39,10 @@ class Network:
 
     def __init__(
         self,
-        init: Callable[..., PyTree],
-        apply: Callable[..., PyTree],
+        init: Init,
+        apply: Apply,
         *,
-        laws: Mapping[str, Declared] | None = None,
+        laws: Laws = None,
         frozen: Collection[str] | Callable[[str], bool] = (),
     ) -> None:
         _check_function("init", init, ("key", "width"))
@@ -45,7 +51,7 @@ class Network:
         self.laws = _checked_laws(laws or {})
         self._is_frozen = predicate(frozen)
 
-    def init(self, key: Any, width: int) -> PyTree:
+    def init(self, key: Any, width: Width) -> PyTree:
         """The parameters at a width, drawn with a key (`jax.random.key`).
 
         Raises TypeError where `width` is no Python integer, or a leaf of the parameters is not an array; ValueError
@@ -90,7 +96,7 @@ def check_signature(fn: Callable, arguments: tuple[str, str], demand: str) -> No
         raise TypeError(f"{demand}, got `{_name(fn)}{signature}`") from None
 
 
-def _checked_laws(laws: Mapping[str, Declared]) -> dict[str, Declared]:
+def _checked_laws(laws: Mapping[str, Any]) -> dict[str, Declared]:
     wrong = {path: law for path, law in laws.items() if not isinstance(law, Declared)}
     if wrong:
         raise TypeError(

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class DemoResult:
     """What the demonstration measured.
 
-    Accuracies are shares between 0 and 1 on the test images; `finite_accuracy` and `disagreement` have one entry a width.
-    `disagreement` is the root mean square difference between trained networks' outputs and the limit's, in units of the targets. `images` are
-    a few examples with their `image_labels`; `kernel` is the NTK of some examples sorted by class, `kernel_labels` their classes. `seconds` maps each stage
-    to its time, in order.
+    Accuracies are shares between 0 and 1 on the test images; `finite_accuracy` and `disagreement` have one entry a
+    width. `disagreement` is the root mean square difference between trained networks' outputs and the limit's, in units
+    of the targets. `images` are up to ten examples with their `image_labels`; `kernel` is the NTK of some examples
+    sorted by class, `kernel_labels` their classes. `seconds` maps each stage to its time, in order.
     """
 
     widths: Sequence[int]
@@ -58,10 +58,20 @@ def draw_demo(result: DemoResult) -> "Figure":
 
 
 def _accuracy(axes: Any, result: DemoResult) -> None:
-    for value, color, name, dash in ((result.ntk_accuracy, BLUE, "NTK", "-"), (result.nngp_accuracy, GREEN, "NNGP", "--")):
+    for value, color, name, dash in (
+        (result.ntk_accuracy, BLUE, "NTK", "-"),
+        (result.nngp_accuracy, GREEN, "NNGP", "--"),
+    ):
         axes.axhline(100 * value, color=color, linestyle=dash, label=f"limit, {name}: {value:.1%}")
     errors = None if result.finite_error is None else 100 * np.asarray(result.finite_error)
-    axes.errorbar(result.widths, 100 * np.asarray(result.finite_accuracy), errors, fmt="o-", color=ORANGE, label="finite networks, trained")
+    axes.errorbar(
+        result.widths,
+        100 * np.asarray(result.finite_accuracy),
+        errors,
+        fmt="o-",
+        color=ORANGE,
+        label="finite networks, trained",
+    )
     width_axis(axes, result.widths)
     axes.set_ylabel("test accuracy (%)")
     axes.set_title("Accuracy")
@@ -71,12 +81,15 @@ def _accuracy(axes: Any, result: DemoResult) -> None:
 
 def _disagreement(axes: Any, result: DemoResult) -> None:
     values = np.asarray(result.disagreement, float)
-    axes.errorbar(result.widths, values, result.disagreement_error, fmt="o-", color=ORANGE, label="finite networks, trained")
+    axes.errorbar(
+        result.widths, values, result.disagreement_error, fmt="o-", color=ORANGE, label="finite networks, trained"
+    )
     slope_guide(axes, list(result.widths), 1.12 * values[0], -0.5, r"$\propto n^{-1/2}$")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-    axes.tick_params(axis="y", which="minor", labelsize=8)
+    axes.yaxis.get_major_locator().set_params(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+    axes.tick_params(axis="y", which="minor", left=False)
+    axes.yaxis.set_minor_formatter("")
     width_axis(axes, result.widths)
     axes.set_ylabel("rms difference of outputs (units of the targets)")
     axes.set_title("Distance from the limit's predictions")
@@ -84,22 +97,25 @@ def _disagreement(axes: Any, result: DemoResult) -> None:
 
 
 def _images(panel: Any, result: DemoResult) -> None:
-    panel.suptitle("Examples", x=0.06, ha="left", fontsize=10.5, fontweight="bold")
-    for axes, image, label in zip(panel.subplots(2, 5, squeeze=False).ravel(), _padded(result.images), _padded(result.image_labels), strict=True):
+    panel.suptitle("Examples and their classes", x=0.06, ha="left", fontsize=10.5, fontweight="bold")
+    grid = panel.subplots(2, 5, gridspec_kw={"wspace": 0.02, "hspace": 0.02}).ravel()
+    for axes in grid:
         axes.axis("off")
-        if image is not None:
-            axes.imshow(image, cmap="gray_r", interpolation="nearest")
-            axes.set_title(str(label), loc="center", fontsize=9, fontweight="normal", pad=3)
-
-
-def _padded(items: Sequence[Any]) -> list[Any]:
-    return [*items[:10], *[None] * (10 - len(items))]
+    for axes, image, label in zip(grid, result.images, result.image_labels, strict=False):
+        axes.imshow(image, cmap="gray_r", interpolation="nearest")
+        axes.set_title(str(label), loc="center", fontsize=9, fontweight="normal", pad=2)
 
 
 def _times(axes: Any, seconds: Mapping[str, float]) -> None:
     names, values = list(seconds), list(seconds.values())
     bars = axes.barh(names, values, color=GREY, height=0.62)
-    axes.bar_label(bars, [f"{value:.1f} s" if value < 100 else f"{value:.0f} s" for value in values], padding=4, fontsize=9, color=INK)
+    axes.bar_label(
+        bars,
+        [f"{value:.1f} s" if value < 100 else f"{value:.0f} s" for value in values],
+        padding=4,
+        fontsize=9,
+        color=INK,
+    )
     axes.invert_yaxis()
     axes.grid(False)
     axes.spines[["bottom", "left"]].set_visible(False)

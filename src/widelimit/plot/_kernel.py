@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_kernel(kernel: Float[ndarray, "n n"], labels: Int[ndarray, " n"] | None = None, *, title: str = "Kernel") -> "Figure":
+def draw_kernel(
+    kernel: Float[ndarray, "n n"], labels: Int[ndarray, " n"] | None = None, *, title: str = "Kernel"
+) -> "Figure":
     """One kernel matrix as correlations, classes marked along its sides where `labels` are given (in sorted order)."""
     with style():
         drawing = figure(4.6, 4.2)
@@ -25,7 +27,8 @@ def draw_kernel(kernel: Float[ndarray, "n n"], labels: Int[ndarray, " n"] | None
 def show_kernel(axes: "Axes", kernel: Float[ndarray, "n n"], labels: Sequence[int] | None, *, title: str) -> None:
     """The matrix K(x, x') / √(K(x, x) K(x', x')) on given axes, with a colour bar.
 
-    The colours span the bulk of the entries off the diagonal, since correlations of a kernel often fill only a part of [-1, 1].
+    The colours span the bulk of the entries off the diagonal, since correlations of a kernel often fill only a part of
+    [-1, 1].
     """
     correlation = correlations(np.asarray(kernel))
     low, high = np.quantile(correlation[~np.eye(len(correlation), dtype=bool)], [0.01, 0.995])

@@ -21,7 +21,7 @@ def draw_verify(report: "Report") -> "Figure":
         ntk, nngp, scores = drawing.subplots(1, 3)
         _deviation(ntk, report.widths, report.ntk, "Tangent kernel (NTK)")
         _deviation(nngp, report.widths, report.nngp, "Covariance at initialisation (NNGP)")
-        nngp.sharey(ntk)
+        _same_heights(ntk, nngp)
         _scores(scores, report)
     return drawing
 
@@ -43,7 +43,14 @@ def _deviation(axes: "Axes", widths: tuple[int, ...], kernel: "Comparison", titl
     width_axis(axes, widths)
     axes.set_ylabel("deviation (% of largest entry)")
     axes.set_title(title)
-    axes.legend(fontsize=8, loc="best")
+    axes.legend(fontsize=8, loc="upper right")
+
+
+def _same_heights(*axes: "Axes") -> None:
+    """One range for all, with room for the legend above."""
+    limits = np.array([each.get_ylim() for each in axes])
+    for each in axes:
+        each.set_ylim(limits[:, 0].min() / 1.2, 12 * limits[:, 1].max())
 
 
 def _biases(axes: "Axes", widths: tuple[int, ...], biases: list) -> None:
@@ -63,11 +70,11 @@ def _scores(axes: "Axes", report: "Report") -> None:
         z = np.sort(np.asarray(kernel.z).ravel())
         expected = [NormalDist().inv_cdf((rank + 0.5) / len(z)) for rank in range(len(z))]
         axes.plot(expected, z, marker, color=color, label=name, alpha=0.75, markersize=4.5)
-    reach = 1.15 * report.threshold
+    reach = 1.2 * report.threshold
     axes.plot([-reach, reach], [-reach, reach], ":", color=GREY, linewidth=1.4, label="standard normal")
-    for bound in (-report.threshold, report.threshold):
-        axes.axhline(bound, color=GREY, linewidth=1.2)
+    axes.axhline(report.threshold, color=GREY, linewidth=1.2, label=f"bound |z| = {report.threshold:.1f}")
+    axes.axhline(-report.threshold, color=GREY, linewidth=1.2)
     top = max(reach, 1.1 * report.nngp.largest_z, 1.1 * report.ntk.largest_z)
-    axes.set(xlim=(-3.2, 3.2), ylim=(-top, top), xlabel="normal quantile", ylabel="z of an entry at infinite width")
+    axes.set(xlim=(-3, 3), ylim=(-top, top), xlabel="normal quantile", ylabel="z of an entry at infinite width")
     axes.set_title(f"Every entry: {'passed' if report.passed else 'failed'} at |z| ≤ {report.threshold:.1f}")
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.93))

@@ -85,6 +85,8 @@ def _all_known(step: Step, operands: list[Any]) -> list[Det] | None:
         return None
     if any(len(set(s)) > 1 for i in range(len(step.eqns[0].outvars)) for s in zip(*step.shapes(i), strict=True)):
         return None
+    if step.name in RULES and any(isinstance(x, Det) and any(a.copies for a in axes(x.layout)) for x in operands):
+        return None
     known = [as_det(x, step.where) if isinstance(x, Concrete) else x for x in operands]
     fine = all(x.exponent == 0 and not any(a.wide for a in axes(x.layout)) for x in known)
     return known if fine else None

@@ -162,6 +162,9 @@ def multiply(x: Det | Wide, y: Det | Wide, layout: Layout, where: str) -> Det | 
     if _is_zero(x) or _is_zero(y):
         zero = zeros(layout)
         return dataclasses.replace(zero, exponent=exponent)
+    for a, b in ((x, y), (y, x)):
+        if isinstance(b, Det) and _is_one(b.known):
+            return dataclasses.replace(a, exponent=exponent)
     match x, y:
         case Det(), Det():
             return Det(tp.apply(_multiply_arrays, shape, x.known, y.known, name="mul"), layout, exponent)
@@ -172,10 +175,14 @@ def multiply(x: Det | Wide, y: Det | Wide, layout: Layout, where: str) -> Det | 
     return Wide(_scaled(x.known, y.value, where), layout, exponent)
 
 
+def _is_one(known: tp.Known) -> bool:
+    return isinstance(known, tp.Constant) and bool(np.all(known.value == 1))
+
+
 def _scaled(known: tp.Known, h: tp.Value, where: str) -> tp.Value:
     if isinstance(h, tp.Given):
         return tp.Given(h.shape, h.where, tp.apply(_multiply_arrays, h.shape, known, h.known, name="mul"))
-    if isinstance(known, tp.Constant) and np.all(known.value == 1):
+    if _is_one(known):
         return h
     return tp.Scaled(h.shape, where or h.where, known, h)
 
@@ -246,6 +253,8 @@ def _power_rule(step: Step, x: Any, power: Fraction) -> Any:
 
 @rule("select_n")
 def select_n(step: Step, which: Any, *cases: Any) -> Any:
+    if (chosen := scalar(which)) is not None:  # one case everywhere: a guard such as `where(n > 0, var, nan)`
+        return aligned(step, cases)[0][int(chosen.coefficient)]
     placed, layout = aligned(step, (which, *cases))
     if isinstance(placed[0], Wide) or all(isinstance(c, Det) for c in placed[1:]) or len(placed) != 3:
         return nonlinearity(elementwise(step), "select", placed, layout, step.where)

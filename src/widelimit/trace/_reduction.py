@@ -46,8 +46,9 @@ def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where:
     layout = tuple(tuple(a for a in dim if not a.copies) if d in dims else dim for d, dim in enumerate(x.layout))
     fan = fan_in(copies)
     known = x.known if isinstance(x, Det) else _mean(x, copies, layout, where)
-    scaled = tp.apply(lambda a: jnp.asarray(a) * fan.coefficient, known.shape, known, name="mean·n")
-    return Det(scaled, layout, x.exponent + fan.exponent)
+    if fan.coefficient != 1:
+        known = tp.apply(lambda a: jnp.asarray(a) * fan.coefficient, known.shape, known, name=f"{fan.coefficient:.4g}·")
+    return Det(known, layout, x.exponent + fan.exponent)
 
 
 def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:

@@ -176,11 +176,10 @@ def _numbers(step: Step, values: Sequence[Number]) -> list[Sample]:
 
 
 def _keys(step: Step, values: Sequence[Number | Key]) -> list[Sample]:
-    outputs = step.bind(*_native(step, values))
-    if any(_numeric.is_float(out.dtype) for out in outputs):
-        return [_unread(step)] * len(outputs)
+    if any(_numeric.is_float(v.aval.dtype) for v in _outputs(step)):
+        return [_unread(step)] * len(_outputs(step))
     fixed = all(v.fixed for v in values if isinstance(v, Key))
-    return [Key(out, fixed) for out in outputs]
+    return [Key(out, fixed) for out in step.bind(*_native(step, values))]
 
 
 def _evaluated(out: jax.Array, precision: float, *, fixed: bool) -> Sample:
