@@ -8,7 +8,7 @@ from widelimit.finite import empirical_ntk, ensemble
 from widelimit.finite._ensemble import Family, sampler
 
 KEY = jax.random.key(3)
-NET = relu.network(4, depth=2, outputs=5)
+NET = relu.network(4, outputs=5)
 X1, X2 = relu.examples(3, 4), relu.examples(2, 4, seed=1)
 
 
@@ -64,7 +64,7 @@ def test_finite_axes_follow_the_examples():
 
 def test_copies_of_the_readout_keep_the_mean():
     """Over ever more readouts of variance 1/n, f f' of one body becomes h h'/n."""
-    width, copies = 8, 20_000
+    width, copies = 8, 2000
     family = Family(NET, width, replica_axes=(0,), readout=("v",), copies=copies)
     (chunk,) = sampler(family, KEY, X1, X1, memory=2**30)(0, 1)
     params = params_of_draw(NET, width, 0)

@@ -119,6 +119,11 @@ def test_call_says_how_a_module_is_applied():
     np.testing.assert_allclose(net.apply(params, X), 2 * NET.apply(params, X), rtol=1e-6)
 
 
+def test_parameters_keep_their_structure():
+    with pytest.raises(TypeError, match=r"must have the structure that `net.init` returns, a Parameters, got dict"):
+        NET.apply(dict(NET.init(KEY, 4)), X)
+
+
 def test_build_takes_width_and_key():
     with pytest.raises(
         TypeError, match=r"`build` must be like `wl.from_equinox\(lambda width, key: .*, got .*\(width\)"

@@ -145,6 +145,11 @@ def test_laws_can_be_declared():
     assert from_flax(lambda width, rngs: Perceptron(width, rngs), laws={"table": law}).laws == {"table": law}
 
 
+def test_parameters_keep_their_structure():
+    with pytest.raises(TypeError, match=r"must have the structure that `net.init` returns, a Parameters, got dict"):
+        NET.apply(dict(NET.init(KEY, 4)), X)
+
+
 def test_build_takes_width_and_rngs():
     with pytest.raises(TypeError, match=r"`build` must be like `wl.from_flax\(lambda width, rngs: .*, got .*\(width\)"):
         from_flax(lambda width: Perceptron(width, nnx.Rngs(0)))

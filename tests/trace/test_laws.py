@@ -134,7 +134,7 @@ def test_single_precision_numbers(name):
 @pytest.mark.parametrize("name", [name for name, (*_, variance) in KNOWN.items() if not variance.is_zero])
 def test_against_a_large_draw(name):
     """Mean and variance of many entries, within five standard errors."""
-    draw, width = KNOWN[name][0], 512 if name not in ("glorot_normal", "first layer") else 20_000
+    draw, width = KNOWN[name][0], 256 if name not in ("glorot_normal", "first layer") else 20_000
     law, x = law_of(draw), np.asarray(draw(jax.random.key(5), width)).ravel()
     squares = (x - x.mean()) ** 2
     assert abs(x.mean() - law.mean.at(width)) < 5 * x.std() / math.sqrt(x.size)
@@ -161,6 +161,11 @@ def layers(make):
     return lambda key, n: make(lambda k: I.lecun_normal()(k, (n, n)), jax.random.split(key, 3))
 
 
+def drawn_and_split(key, n):
+    following, now = jax.random.split(key)
+    return following, I.lecun_normal()(now, (n, n))
+
+
 REARRANGED = {
     "vmap": layers(lambda layer, keys: jax.vmap(layer)(keys)),
     "lax.map": layers(jax.lax.map),
@@ -171,6 +176,11 @@ REARRANGED = {
     "transposed": layers(lambda layer, keys: layer(keys[0]).T.reshape(-1)[::-1]),
     "fold_in": lambda key, n: I.lecun_normal()(jax.random.fold_in(jax.random.fold_in(key, 3), n), (n, n)),
     "part": lambda key, n: I.lecun_normal()(key, (n, n))[1:, ::2],
+    "scan": lambda key, n: jax.lax.scan(lambda k, _: drawn_and_split(k, n), key, None, length=3)[1],
+    "reversed scan": lambda key, n: jax.lax.scan(lambda k, _: drawn_and_split(k, n), key, None, length=3, reverse=True)[
+        1
+    ],
+    "cond": lambda key, n: jax.lax.cond(n > 1, lambda k: drawn_and_split(k, n)[1], lambda k: jnp.zeros((n, n)), key),
     "where": lambda key, n: jnp.where(True, I.lecun_normal()(key, (n, n)), 0.0),
 }
 

@@ -51,6 +51,11 @@ def test_float32_rounding_is_undone():
     assert fit([float(np.float32(2 / (9 * n))) for n in WIDTHS], WIDTHS) == Scale(2 / 9, Fraction(-1))
 
 
+def test_float64_numbers_keep_their_digits():
+    values = [(1 / 3 + 1e-7) * n for n in WIDTHS]
+    assert fit(values, WIDTHS).coefficient == pytest.approx(1 / 3 + 1e-7, rel=1e-14)
+
+
 def test_coefficients_that_are_no_simple_ratio_stay():
     values = [2.895184531 / n for n in WIDTHS]
     assert fit(values, WIDTHS, eps=2**-52).coefficient == pytest.approx(2.895184531, rel=1e-14)

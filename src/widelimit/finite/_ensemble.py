@@ -49,9 +49,9 @@ def ensemble(
     key: PRNGKeyArray,
     width: int,
     draws: int,
-    rates: Mapping[str, float] | None = None,
+    rates: Mapping[str, float | int] | None = None,
     replica_axes: tuple[int, ...] = (),
-    memory: float = 2**30,
+    memory: float | int = 2**30,
     progress: bool = False,
 ) -> Draws:
     """Draw `net` at `width` `draws` times and evaluate each draw at the examples of x1 and x2 (x1 again if left out).
@@ -71,7 +71,7 @@ def ensemble(
 
 
 def sampler(
-    family: Family, key: PRNGKeyArray, x1: PyTree, x2: PyTree, *, memory: float
+    family: Family, key: PRNGKeyArray, x1: PyTree, x2: PyTree, *, memory: float | int
 ) -> Callable[[int, int], Iterator[Draws]]:
     """`sample(start, stop)` yields the draws of these numbers in chunks, as NumPy arrays."""
     base = jax.random.fold_in(key, family.width)
@@ -145,7 +145,7 @@ def _replicas(y: Float[Array, "copies n f r"]) -> Float[Array, "n f copies_r"]:
     return jnp.moveaxis(y, 0, -1).reshape(*y.shape[1:3], -1)
 
 
-def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float) -> tuple[int, Callable]:
+def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float | int) -> tuple[int, Callable]:
     """How many draws are computed at once, and by which method each makes its tangent kernel."""
     sizes = _sizes(family, key, sides[0])
     counts = [jax.tree.leaves(side)[0].shape[0] for side in sides]
@@ -155,7 +155,12 @@ def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float) ->
     numbers = jacobians + 6 * parameters(family, key)
     # on a CPU more draws at once than the cache holds are slower than one after the other
     bound = min(memory, 2**24) if jax.default_backend() == "cpu" else memory
-    return min(max(int(bound // (numbers * sizes.itemsize)), 1), _CHUNK), contraction if contracted else products
+    return _power_of_two(int(bound // (numbers * sizes.itemsize))), contraction if contracted else products
+
+
+def _power_of_two(most: int) -> int:
+    """The largest that divides a chunk: a remainder would be compiled apart."""
+    return 2 ** min(max(most, 1).bit_length() - 1, _CHUNK.bit_length() - 1)
 
 
 def _sizes(family: Family, key: PRNGKeyArray, x: PyTree) -> Sizes:

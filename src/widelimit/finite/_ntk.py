@@ -22,7 +22,7 @@ class EmpiricalNTK:
     Call it for the whole kernel, `.trace` for its mean over the outputs' diagonal, `.operator` for products with it.
     """
 
-    def __init__(self, apply: Callable, params: PyTree, *, rates: Mapping[str, float], memory: float):
+    def __init__(self, apply: Callable, params: PyTree, *, rates: Mapping[str, float | int], memory: float | int):
         check_rates(rates, by_path(params))
         trained(params, rates)
         self.apply, self.params, self.memory = apply, params, memory
@@ -75,8 +75,8 @@ def empirical_ntk(
     apply: Callable[[PyTree, PyTree], PyTree],
     params: PyTree,
     *,
-    rates: Mapping[str, float] | None = None,
-    memory: float = 2**30,
+    rates: Mapping[str, float | int] | None = None,
+    memory: float | int = 2**30,
 ) -> EmpiricalNTK:
     """The exact tangent kernel of the network `apply(params, x)` at `params`.
 

@@ -6,6 +6,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._outputs import ravel
@@ -25,7 +26,7 @@ class TangentOperator:
         self.shape = (prod(counts), prod(counts))
         self.dtype = jnp.result_type(*trained(params, dict(rates)).leaves.values())
 
-    def __matmul__(self, v: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __matmul__(self, v: Float[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
         v = jnp.asarray(v, self.dtype)
         if v.shape in (self.counts, self.shape[:1]):
             return self._product(v.reshape(self.counts)).reshape(v.shape)

@@ -25,7 +25,7 @@ def by_path(params: PyTree) -> dict[str, Any]:
     return dict(named)
 
 
-def trained(params: PyTree, rates: Mapping[str, float]) -> Trained:
+def trained(params: PyTree, rates: Mapping[str, float | int]) -> Trained:
     """Split `params` into the real leaves whose rate is not zero and the rest, which stays fixed."""
     leaves = by_path(params)
     check_rates(rates, leaves)
@@ -40,7 +40,7 @@ def trained(params: PyTree, rates: Mapping[str, float]) -> Trained:
     return Trained(kept, {path: float(rates.get(path, 1.0)) for path in kept}, merge)
 
 
-def check_rates(rates: Mapping[str, float], paths: Mapping[str, Any]) -> None:
+def check_rates(rates: Mapping[str, float | int], paths: Mapping[str, Any]) -> None:
     unknown = sorted(set(rates) - set(paths))
     if unknown:
         raise ValueError(f"`rates` names {unknown}, but the parameters are {sorted(paths)}")

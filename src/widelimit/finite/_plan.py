@@ -28,11 +28,11 @@ class Sizes(NamedTuple):
     parameters: int
     finite: int
     replicas: int
-    forward: float
+    forward: float | int
     itemsize: int
 
 
-def plan(sizes: Sizes, n1: int, n2: int, memory: float) -> Plan:
+def plan(sizes: Sizes, n1: int, n2: int, memory: float | int) -> Plan:
     """The cheaper way, of those that fit `memory` bytes.
 
     Contraction makes N Jacobians of F R rows, at a backward pass and P numbers of memory traffic each, and multiplies
@@ -52,7 +52,7 @@ def plan(sizes: Sizes, n1: int, n2: int, memory: float) -> Plan:
     return Plan(products, _products_examples(sizes, memory))
 
 
-def _products_examples(sizes: Sizes, memory: float) -> int:
+def _products_examples(sizes: Sizes, memory: float | int) -> int:
     # activations of one example are bounded by its multiply-adds, but are far fewer: one number for each 8 is generous
     return max(1, int(memory // (sizes.itemsize * max(1.0, sizes.forward / 8))))
 

@@ -37,25 +37,25 @@ def readout(net: Any, width: int, key: PRNGKeyArray, example: PyTree) -> tuple[s
 
 
 def _affine(scaled: Any, paths: tuple[str, ...]) -> bool:
-    plus, zero, minus = (scaled(paths, factor) for factor in (1.0, 0.0, -1.0))
-    size = np.abs(plus - zero).max(initial=0)
-    return bool(size > 0 and np.abs(plus + minus - 2 * zero).max() <= 1e-3 * size)
+    """f(ρ) - f(0) is not 0 and linear at the points -ρ, ρ and 2ρ."""
+    zero, one = scaled(paths, 0.0), scaled(paths, 1.0)
+    size = np.abs(one - zero).max(initial=0)
+    errors = [scaled(paths, factor) - zero - factor * (one - zero) for factor in (-1.0, 2.0)]
+    return bool(size > 0 and np.abs(errors).max() <= 1e-3 * size)
 
 
 def _apart(net: Any, width: int, key: PRNGKeyArray) -> list[str]:
-    """Paths of the leaves that share no random bits with another leaf."""
+    """Paths of the leaves that share no random bits with another leaf; none if any leaf is drawn out of sight."""
     closed, shapes = jax.make_jaxpr(lambda k: net.init(k, width), return_shape=True)(key)
-    sources = _sources(closed.jaxpr, closed.consts, [(key, frozenset())])
-    drawn = dict(zip(by_path(shapes), sources, strict=True))
-    return [path for path, bits in drawn.items() if bits and _UNKNOWN not in bits and _alone(path, drawn)]
+    outputs = _run(closed.jaxpr, closed.consts, [(key, frozenset())])
+    drawn = dict(zip(by_path(shapes), (bits for _, bits in outputs), strict=True))
+    if any(_UNKNOWN in bits for bits in drawn.values()):
+        return []
+    return [path for path, bits in drawn.items() if bits and _alone(path, drawn)]
 
 
 def _alone(path: str, drawn: dict[str, frozenset]) -> bool:
     return all(not (drawn[path] & bits) for other, bits in drawn.items() if other != path)
-
-
-def _sources(jaxpr: Any, consts: list, inputs: list[tuple]) -> list[frozenset]:
-    return [bits for _, bits in _run(jaxpr, consts, inputs)]
 
 
 def _run(jaxpr: Any, consts: list, inputs: list[tuple]) -> list[tuple]:

@@ -61,7 +61,7 @@ class Report:
     nngp: Comparison
     ntk: Comparison
     threshold: float
-    accuracy: float
+    accuracy: float | int
 
     @property
     def passed(self) -> bool:

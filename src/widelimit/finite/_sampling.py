@@ -35,8 +35,8 @@ class Limits(NamedTuple):
 class Accuracy(NamedTuple):
     """The relative standard error wanted of every entry, and the most numbers that one width may draw for it."""
 
-    error: float
-    cost: float
+    error: float | int
+    cost: float | int
 
     def draws(self, pilot: Sample, limits: Limits, size: int) -> int:
         """How many draws of `size` numbers: enough for the error, within the cost, and at least the pilot's."""
@@ -52,7 +52,7 @@ def samples(
     *,
     draws: Sequence[int] | None,
     accuracy: Accuracy,
-    memory: float,
+    memory: float | int,
     progress: bool,
 ) -> list[Sample]:
     """`draws` at each width or, without them, a pilot that says how many more it takes."""

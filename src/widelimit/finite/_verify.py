@@ -32,9 +32,9 @@ def verify(
     draws: int | Sequence[int] | None = None,
     learning_rates: Any = "ntk",
     kernel: Any = None,
-    accuracy: float = 0.005,
-    cost: float = 2e9,
-    memory: float = 2**30,
+    accuracy: float | int = 0.005,
+    cost: float | int = 2e9,
+    memory: float | int = 2**30,
     progress: bool = False,
 ) -> Report:
     """Draw `net` at growing widths and compare its mean NNGP and mean NTK with the limit.

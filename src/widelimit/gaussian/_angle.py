@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from widelimit.gaussian._elementary import arctan, inverse
@@ -37,37 +38,35 @@ def total(*terms: tuple[Array, Any]) -> Array:
 
 
 @jax.custom_jvp
-def angle(
-    k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."]
-) -> Angle:
+def angle(k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."]) -> Angle:
     """Sine, supplement and determinant of a pair, with all the digits that the inputs have.
 
-    With m = √(k11 k22) the determinant is (m − |c|)(m + |c|): exactly zero where c = k11 = k22, and the
-    difference m − |c| of close numbers is exact. Variances are first brought to [1, 4) by powers of two,
-    so that products neither overflow nor vanish. No division cancels: tan(θ/2) = sin θ/(1 + cos θ).
+    With m = √(k11 k22), tan²(θ/2) = (m − |c|)/(m + |c|) for the acute θ: exactly zero where c = k11 = k22, and
+    the difference of close numbers is exact. Variances are first brought to [1, 4) by powers of two, so that
+    their product neither overflows nor vanishes.
 
     The derivatives of θ and of the sine are infinite at θ = 0 and π; there they are given as zero.
     """
-    k11, grow1, shrink1 = _scaled(k11)
-    k22, grow2, shrink2 = _scaled(k22)
-    c = c * shrink1 * shrink2
-    size, mean = jnp.abs(c), jnp.sqrt(k11 * k22)
-    determinant = jnp.maximum(mean - size, 0) * (mean + size)
-    sine = jnp.sqrt(determinant)
-    acute = 2 * arctan(sine / (mean + size))
-    supplement = jnp.where(c < 0, acute, jnp.pi - acute)
-    sine = sine * grow1 * grow2
-    return Angle(sine, supplement, sine * sine)
+    (unit1, root1, shrink1), (unit2, root2, shrink2) = _scaled(k11), _scaled(k22)
+    size = jnp.abs(c)
+    small = size * shrink1 * shrink2
+    # The second mean may be rounded, and is written apart: compilers store what roots and quotients share.
+    mean, rough = jnp.sqrt(unit1 * unit2), jnp.sqrt(unit1) * jnp.sqrt(unit2)
+    squared = jnp.maximum(mean - small, 0) / (rough + small)
+    tangent, wide = jnp.sqrt(squared), root1 * root2 + size
+    acute = 2 * arctan(tangent)
+    return Angle(tangent * wide, jnp.where(c < 0, acute, jnp.pi - acute), squared * wide * wide)
 
 
 def _scaled(k: Array) -> tuple[Array, Array, Array]:
-    """`(k/g², g, 1/g)` with k/g² in [1, 4) and g a power of two; `(1, 0, 0)` where k is not positive."""
-    positive = k > 0
-    k = jnp.where(positive, k, 1)
-    exponent = (jnp.frexp(k)[1] - 1) // 2
-    one = jnp.ones_like(k)
-    grow, shrink = jnp.ldexp(one, exponent), jnp.ldexp(one, -exponent)
-    return k * shrink * shrink, jnp.where(positive, grow, 0), jnp.where(positive, shrink, 0)
+    """`(k/g², √k, 1/g)` with g a power of two, k/g² in [1, 4); a k that is not positive counts as tiny, its √k as 0."""
+    least = jnp.finfo(k.dtype)
+    floor = jnp.maximum(k, least.tiny)
+    root = jnp.sqrt(floor)
+    integer = jnp.int64 if k.dtype == jnp.float64 else jnp.int32
+    exponent = lax.bitcast_convert_type(root, integer) & lax.bitcast_convert_type(jnp.asarray(jnp.inf, k.dtype), integer)
+    shrink = lax.bitcast_convert_type((2 * least.maxexp - 2 << least.nmant) - exponent, k.dtype)
+    return floor * shrink * shrink, jnp.where(k > 0, root, 0), shrink
 
 
 def _angle_jvp(primals, tangents):

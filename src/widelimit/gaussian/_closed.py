@@ -221,10 +221,32 @@ def _sine_pair(f: Sine, g: Sine, law: Law) -> Array:
     a, b = f.frequency, g.frequency
     p, q = _phase(f, law.m1), _phase(g, law.m2)
     x, s = a * b * law.c, (a * a * law.k11 + b * b * law.k22) / 2
+    even, odd = _product(_sin(p), _sin(q)), _product(_sin(p, 1), _sin(q, 1))
     up, down = jnp.exp(x - s), jnp.exp(-x - s)
-    small = jnp.exp(-s) * jnp.sinh(jnp.clip(x, -1, 1))  # keeps the digits of a small covariance
-    odd = jnp.where(jnp.abs(x) < 1, small, (up - down) / 2)
-    return jnp.sin(p) * jnp.sin(q) * (up + down) / 2 + jnp.cos(p) * jnp.cos(q) * odd
+    small = jnp.exp(-s) * _sinh(jnp.clip(x, -1, 1))  # keeps the digits of a small covariance
+    sinh = jnp.where(jnp.abs(x) < 1, small, (up - down) / 2)
+    return _plus(_times(even, (up + down) / 2), _times(odd, sinh))
+
+
+def _sin(phase: Array | float, quarter: int = 0) -> Array | float:
+    """sin(p + quarter·π/2), a plain number of a plain number and exactly 0 where it should be."""
+    if not isinstance(phase, float):
+        return jnp.cos(phase) if quarter else jnp.sin(phase)
+    value = math.cos(phase) if quarter else math.sin(phase)
+    return value if abs(value) > 1e-15 else 0.0
+
+
+def _product(x: Array | float, y: Array | float) -> Array | float | None:
+    """x y, `None` if a plain factor is zero."""
+    return None if any(isinstance(z, float) and z == 0 for z in (x, y)) else x * y
+
+
+def _sinh(x: Array) -> Array:
+    """sinh x for |x| <= 1, by its series."""
+    value = jnp.ones_like(x)
+    for n in range(18, 0, -2):
+        value = 1 + value * x * x / (n * (n + 1))
+    return x * value
 
 
 def _phase(atom: Sine, mean: Array | None) -> Array | float:

@@ -94,7 +94,7 @@ def _stein(accuracy: float, phi: Pointwise, psi: Pointwise, joint: Joint, left_p
     from widelimit.gaussian._jumps import jumps
 
     line = recognise(phi) if not left_params else None
-    if line is None or line.terms or len(line.polynomial) > 2 or jumps(psi, right_params):
+    if line is None or line.terms or len(line.polynomial) > 2 or right_params or jumps(psi, ()):
         return None
     offset, slope = (*line.polynomial, 0.0, 0.0)[:2]
     right = partial(_one_sided, covariance=joint.right, means=joint.right_mean, params=right_params, accuracy=accuracy)

@@ -52,7 +52,8 @@ def rectified(
     if m == 0:
         return _stepped(n, k11, c, k22) * _at_zero(steps[1], k22)
     if n == 1:
-        return k11 * _edge(m, k11, c, k22) + c * rectified((0, 0), MIDDLE, k11, c, k22)
+        plane = angle(k11, c, k22)
+        return (plane.sine + c * plane.supplement) / (2 * math.pi)
     return (n - 1) * k11 * rectified((n - 2, m), MIDDLE, k11, c, k22) + m * c * rectified(
         (n - 1, m - 1), MIDDLE, k11, c, k22
     )

@@ -62,7 +62,7 @@ def base_of(value: tp.Value) -> tp.Value:
     return value
 
 
-def _number(known: tp.Known) -> np.ndarray | None:
+def _number(known: tp.Known) -> Any:
     """The number that a constant is everywhere."""
     if isinstance(known, tp.Constant) and known.value.size and np.all(known.value == known.value.flat[0]):
         return known.value.flat[0]

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from widelimit.limit._stages import staged
+
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
 
 _CACHE_BYTES = 2**20  # an intermediate array of a tile about as large as a core's share of cache
@@ -28,9 +30,19 @@ class Gram:
     output_rank: int
     budget: float
 
-    @functools.cached_property
-    def _tile(self) -> Callable:
-        return jax.jit(jax.vmap(jax.vmap(self.pair, (None, 0)), (0, None)))
+    def _tile(self, x1: list[Array], x2: list[Array]) -> list[Array]:
+        """All pairs of two lists of inputs, in stages compiled for their shape."""
+        made = vars(self).setdefault("_staged", {})
+        key = tuple((a.shape, a.dtype) for a in (*x1, *x2))
+        if key not in made:
+            count = len(x1)
+
+            def tile(*leaves: Array) -> tuple[Array, ...]:
+                pairs = jax.vmap(jax.vmap(self.pair, (None, 0)), (0, None))
+                return pairs(list(leaves[:count]), list(leaves[count:]))
+
+            made[key] = staged(tile, *x1, *x2)
+        return made[key](*x1, *x2)
 
     @functools.cached_property
     def _row(self) -> Callable:

@@ -24,6 +24,7 @@ from widelimit.limit._fuse import Fused, fused
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._request import Match, Request
+from widelimit.limit._stages import boundary
 from widelimit.limit._weights import split_for_weights, through_vector, through_weight
 
 
@@ -207,7 +208,7 @@ class Recursion:
         left = [into(self.known(p, r.sides[0]), r) for p in phi.params]
         right = [right_into(self.known(p, r.sides[1]), r) for p in psi.params]
         value = gaussian.expect(phi.phi, psi.phi, joint, left_params=tuple(left), right_params=tuple(right), accuracy=self.accuracy)
-        return self._cast(value)
+        return boundary(self._cast(value)) if r.sides == (0, 1) else self._cast(value)
 
     def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
         place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]

@@ -19,7 +19,7 @@ from widelimit.network._framework import (
     plain_call,
 )
 from widelimit.network._network import Laws, Network
-from widelimit.network._parameters import Parameters
+from widelimit.network._parameters import Parameters, checked
 
 
 class _Static:
@@ -64,8 +64,8 @@ def from_equinox(
         fixed.found(path for path, leaf in arrays.items() if not jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact))
         return Parameters(arrays, _Static(structure, tuple(None if _is_array(leaf) else leaf for _, leaf in leaves)))
 
-    def apply(params: Parameters, x: Any) -> Any:
-        return apply_to(_module(params), x)
+    def apply(params: Any, x: Any) -> Any:
+        return apply_to(_module(checked(params, "net.apply(params, x)")), x)
 
     fixed.init = init
     return Network(init, apply, laws=laws, frozen=fixed)

@@ -19,7 +19,7 @@ from widelimit.network._framework import (
     plain_call,
 )
 from widelimit.network._network import Laws, Network
-from widelimit.network._parameters import Parameters
+from widelimit.network._parameters import Parameters, checked
 
 
 class _Static(NamedTuple):
@@ -80,7 +80,8 @@ def from_flax(
         arrays = {leaf.path: leaf.value for leaf in leaves if not isinstance(leaf.variable, nnx.RngState)}
         return Parameters(arrays, _Static(graph, jax.tree.structure(state), _streams(nnx, leaves)))
 
-    def apply(params: Parameters, x: Any) -> Any:
+    def apply(params: Any, x: Any) -> Any:
+        params = checked(params, "net.apply(params, x)")
         return apply_to(nnx.merge(params.static.graph, _state(params)), x)
 
     fixed.init = init

@@ -45,5 +45,15 @@ class Parameters(Mapping):
         return cls(dict(zip(paths, children, strict=True)), static)
 
 
+def checked(params: Any, call: str) -> Parameters:
+    """The parameters, or an error where they have lost the structure that says how to put the model together."""
+    if not isinstance(params, Parameters):
+        raise TypeError(
+            f"`{call}`: `params` must have the structure that `net.init` returns, a {Parameters.__name__}, got "
+            f"{type(params).__name__}; change its arrays with `jax.tree.map`"
+        )
+    return params
+
+
 def _described(leaf: Any) -> Any:
     return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else leaf

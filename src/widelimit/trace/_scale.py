@@ -59,13 +59,13 @@ def _tidy(coefficient: float, exponent: Fraction) -> Scale:
     return Scale(coefficient, exponent if coefficient else Fraction(0))
 
 
-def fit(values: Sequence[int | float], widths: Sequence[int], *, eps: float = _SINGLE) -> Scale:
+def fit(values: Sequence[int | float], widths: Sequence[int], *, eps: float | None = None) -> Scale:
     """The leading order c · n^a of a number from its values at the widths.
 
     Exact powers (a a multiple of 1/4 or 1/3) are recognised from two widths on, n^a (c + d/n)^p, with p = ±1/2, ±1, ±2,
-    from three: 1/(n - 1), √(n + 3), n/(n + 1). `eps` is the relative precision of the values (a step of their dtype);
-    within it, a coefficient that is a ratio of small whole numbers is taken to be meant exactly: 2/n stored in
-    float32 at each width is Scale(2.0, -1).
+    from three: 1/(n - 1), √(n + 3), n/(n + 1). `eps` is the relative precision of the values, by default a step of float32
+    if all are float32 numbers, else of float64; within it, a coefficient that is a ratio of small whole numbers is
+    taken to be meant exactly: 2/n stored in float32 at each width is Scale(2.0, -1).
 
     Raises ValueError, with the values, where none of these fits.
     """
@@ -78,11 +78,17 @@ def fit(values: Sequence[int | float], widths: Sequence[int], *, eps: float = _S
         return Scale(0.0, Fraction(0))
     if not np.all(np.isfinite(v)) or not (np.all(v > 0) or np.all(v < 0)):
         raise ValueError(_unread(v, widths))
+    eps = _precision(v) if eps is None else eps
     sign = float(np.sign(v[0]))
     found = _power(sign * v, n, eps) or _shifted_power(sign * v, n, eps)
     if found is None:
         raise ValueError(_unread(v, widths))
     return Scale(sign * found.coefficient, found.exponent)
+
+
+def _precision(v: np.ndarray) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        return _SINGLE if np.array_equal(v, v.astype(np.float32)) else _DOUBLE
 
 
 def _unread(values: np.ndarray, widths: Sequence[int]) -> str:

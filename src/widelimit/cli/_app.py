@@ -1,0 +1,58 @@
+"""The commands and their options."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Infinite-width limits (NNGP and NTK) of neural networks, read from the network's own JAX code.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}") from None
+    if min(widths) < 1 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
+        raise typer.BadParameter(f"expected positive numbers that grow, got {text}")
+    return widths
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"widelimit {version('widelimit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def widelimit(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Infinite-width limits (NNGP and NTK) of neural networks, read from the network's own JAX code."""
+
+
+@app.command()
+def demo(
+    *,
+    out: Annotated[Path, typer.Option(help="The picture; its ending chooses the format (png, svg, pdf).")] = Path("demo.png"),
+    train: Annotated[int, typer.Option(min=20, help="Training images.")] = 4000,
+    test: Annotated[int, typer.Option(min=10, help="Test images; with the training images at most 5000.")] = 1000,
+    widths: Annotated[str, typer.Option(help="Channels of the finite networks.")] = "64,128,256,512",
+    networks: Annotated[int, typer.Option(min=1, help="Networks trained at each width.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+) -> None:
+    """A convolutional Flax network and its infinite-width limit, on 5,000 images of MNIST.
+
+    Reads the network's Tensor Program, computes its NNGP and NTK, fits both, trains the same network at several widths and
+    shows how it comes nearer to the limit.
+    """
+    from ._demo import Settings, run
+
+    run(Settings(out, train, test, _widths(widths), networks=networks, epochs=epochs, seed=seed))

@@ -1,0 +1,35 @@
+"""Stages of a long command: announced, timed."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+
+class Stages:
+    """`with stages("name"):` prints a heading and times what is inside; `seconds` maps each name to its time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        say(f"\n── {name}")
+        began = perf_counter()
+        yield
+        self.seconds[name] = perf_counter() - began
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)  # at once, so that it keeps its place among progress bars
+
+
+def watched(items: Iterable, name: str, unit: str) -> Any:
+    """The items, with a progress bar."""
+    from tqdm.auto import tqdm
+
+    return tqdm(items, desc=name, unit=unit)
