@@ -165,11 +165,9 @@ def _power_of_two(most: int) -> int:
 
 def _sizes(family: Family, key: PRNGKeyArray, x: PyTree) -> Sizes:
     shapes = jax.eval_shape(lambda k: family.net.init(k, family.width), key)
-    split = trained(shapes, dict(family.rates))
+    leaves = trained(shapes, dict(family.rates)).leaves
     arrange = over(family.replica_axes)
-    return measure(
-        lambda leaves, one: arrange(family.net.apply(split.merge(leaves), one)), split.leaves, _check.example(x)
-    )
+    return measure(lambda params, one: arrange(family.net.apply(params, one)), shapes, leaves, _check.example(x))
 
 
 class Bar:

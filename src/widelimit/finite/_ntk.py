@@ -55,10 +55,9 @@ class EmpiricalNTK:
         return _assembled(tile, (x1, n1), (x2, n2), chosen.examples)
 
     def _plan(self, x: PyTree, counts: tuple[int, int], arrange: Callable) -> Plan:
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), jnp.result_type(leaf)), self.params)
-        split = trained(shapes, self.rates)
-        function = _arranged(self.apply, split.merge, arrange)
-        return plan(measure(function, split.leaves, _check.example(x)), *counts, self.memory)
+        leaves = trained(self.params, self.rates).leaves
+        sizes = measure(lambda params, x: arrange(self.apply(params, x)), self.params, leaves, _check.example(x))
+        return plan(sizes, *counts, self.memory)
 
     def _batch(self, verb: str, name: str, x: PyTree) -> tuple[PyTree, int]:
         return _check.batch(_CALLS[verb], name, x)

@@ -57,15 +57,15 @@ def _products_examples(sizes: Sizes, memory: float | int) -> int:
     return max(1, int(memory // (sizes.itemsize * max(1.0, sizes.forward / 8))))
 
 
-def measure(function: Callable, leaves: Mapping[str, Any], example: PyTree) -> Sizes:
-    """Sizes read from shapes alone; the forward cost from XLA's own count, or 1 multiply-add a parameter without one."""
-    shapes = {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in leaves.items()}
-    output = jax.eval_shape(function, leaves, example)
-    parameters = sum(prod(leaf.shape) for leaf in shapes.values())
-    itemsize = max(jnp.dtype(leaf.dtype).itemsize for leaf in shapes.values())
-    return Sizes(parameters, *output.shape, max(parameters, _forward(function, leaves, example)), itemsize)
+def measure(function: Callable, params: PyTree, leaves: Mapping[str, Any], example: PyTree) -> Sizes:
+    """Sizes read from shapes alone, for the kernel of `leaves`; `function(params, x)` gives the arranged output."""
+    output = jax.eval_shape(function, params, example)
+    parameters = sum(prod(leaf.shape) for leaf in leaves.values())
+    itemsize = max(jnp.dtype(leaf.dtype).itemsize for leaf in leaves.values())
+    return Sizes(parameters, *output.shape, max(parameters, _forward(function, params, example)), itemsize)
 
 
-def _forward(function: Callable, leaves: Mapping[str, Any], example: PyTree) -> float:
-    cost = jax.jit(function).lower(leaves, example).cost_analysis() or {}
+def _forward(function: Callable, params: PyTree, example: PyTree) -> float | int:
+    """Multiply-adds by XLA's own count, 0 where it does not count."""
+    cost = jax.jit(function).lower(params, example).cost_analysis() or {}
     return cost.get("flops", 0.0) / 2

@@ -109,7 +109,9 @@ def bias(
     centred = (draws - draws.mean(axis=0)) / np.sqrt(count * (count - 1.0))
     deviation = draws.mean(axis=0) - limit
     gram = centred @ centred.T if count < entries else centred.T @ centred
-    variance = 2 * np.sum(gram**2) + 4 * np.sum((centred @ deviation) ** 2)
+    # Var |d|² = 2 tr S² + 4 bᵀS b for d normal about b with covariance S; dᵀS d overestimates bᵀS b by tr S²
+    square = np.sum(gram**2)
+    variance = max(4 * np.sum((centred @ deviation) ** 2) - 2 * square, 2 * square)
     return float((deviation @ deviation - np.trace(gram)) / entries / scale**2), float(
         np.sqrt(variance) / entries / scale**2
     )

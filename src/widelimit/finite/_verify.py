@@ -162,6 +162,6 @@ def _distinct(shape: tuple[int, ...]) -> int:
 
 
 def _row(draws: ndarray, moments: _statistics.Moments, limit: ndarray, scale: float) -> Row:
-    z = _statistics.normal_score((moments.mean - limit) / moments.error, np.array(moments.draws - 1.0))
+    z = _statistics.normal_score((moments.mean - limit) / moments.error, np.full_like(limit, moments.draws - 1))
     deviation = _statistics.root(*_statistics.bias(draws, limit, scale))
     return Row(float(np.abs(z).max()), float(moments.error.max() / scale), deviation, _statistics.spread(draws, scale))

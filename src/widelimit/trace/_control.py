@@ -7,20 +7,16 @@ from typing import Any
 import numpy as np
 
 from widelimit.trace._abstract import Concrete, Leaf, Refusal
-from widelimit.trace._jaxpr import Step, scan_counts, walk
+from widelimit.trace._jaxpr import Step, opened, scan_counts
 from widelimit.trace._place import Widths, place
 from widelimit.trace._structural import add_dim, drop_dim, joined, sliced
 from widelimit.trace._table import rule
 
 
-def lift(values: Any) -> Concrete:
-    return Concrete(tuple(np.asarray(v) for v in values))
-
-
 @rule("scan")
 def scan(step: Step, *operands: Any) -> list[Any]:
     """A loop of known length, step after step; its weights are the same objects in each, hence shared."""
-    from widelimit.trace._dispatch import dispatch
+    from widelimit.trace._dispatch import read_program
 
     n_consts, n_carry = scan_counts(step)
     consts, carry, xs = operands[:n_consts], list(operands[n_consts : n_consts + n_carry]), operands[n_consts + n_carry :]
@@ -31,7 +27,7 @@ def scan(step: Step, *operands: Any) -> list[Any]:
     order = range(lengths[0])[::-1] if step.params["reverse"] else range(lengths[0])
     for t in order:
         inputs = [*consts, *carry, *(_entry(x, t, step.where) for x in xs)]
-        outputs = walk(bodies, inputs, dispatch, lift, step.where)
+        outputs = read_program(bodies, inputs, step.where)
         carry, row = outputs[:n_carry], outputs[n_carry:]
         rows.append(row)
     rows = rows[::-1] if step.params["reverse"] else rows
@@ -56,14 +52,12 @@ def _stacked(ys: list[Any], length: int, where: str) -> Any:
 @rule("cond")
 def cond(step: Step, which: Any, *operands: Any) -> list[Any]:
     """A branch: which one is taken must not depend on the example or on random values."""
-    from widelimit.trace._dispatch import dispatch
+    from widelimit.trace._dispatch import read_program
 
     if not isinstance(which, Concrete) or len({int(v) for v in which.values}) > 1:
         raise Refusal(f"at {step.where}: a branch that depends on the example or on random values; use `jnp.where`")
-    from widelimit.trace._jaxpr import opened
-
     bodies = [opened(e.params["branches"][int(which.values[0])]) for e in step.eqns]
-    return walk(bodies, operands, dispatch, lift, step.where)
+    return read_program(bodies, operands, step.where)
 
 
 @rule("while")

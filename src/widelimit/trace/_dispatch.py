@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace import _contraction, _control, _convolution, _indexing, _pointwise, _reduction, _structural  # noqa: F401  (they fill the table)
 from widelimit.trace._abstract import Concrete, Det, Leaf, Randomness, Refusal, Segmented, Wide, axes, finite_shape, plain
-from widelimit.trace._jaxpr import Step
+from widelimit.trace._custom import check_derivative
+from widelimit.trace._jaxpr import Body, Step, Walker
 from widelimit.trace._place import as_det
 from widelimit.trace._segments import segmented
 from widelimit.trace._table import REFUSED, RULES
@@ -20,6 +22,21 @@ _OWN_RULE = frozenset(
     "reshape transpose broadcast_in_dim squeeze expand_dims slice split unstack stack concatenate convert_element_type "
     "dot_general scan cond stop_gradient copy".split()
 ) | frozenset([*_pointwise.UNARY, *_pointwise.NARY, "add", "sub", "mul", "div", "neg"])
+
+
+def read_program(bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "") -> list[Any]:
+    """The abstract values that a program (one body a width) makes of its inputs."""
+    return Walker(dispatch, _lift, _enter).walk(bodies, inputs, caller)
+
+
+def _lift(values: Sequence[Any]) -> Concrete:
+    return Concrete(tuple(np.asarray(v) for v in values))
+
+
+def _enter(step: Step, operands: list[Any]) -> None:
+    """The body of a call stands for it; a derivative of the user's own must then be that of the body."""
+    if step.name.startswith("custom_") and any(isinstance(x, Wide | Leaf | Segmented) for x in operands):
+        check_derivative(step)
 
 
 def dispatch(step: Step, operands: list[Any]) -> list[Any]:

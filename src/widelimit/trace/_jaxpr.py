@@ -8,6 +8,7 @@ are walked through; everything else is the rule's.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,9 +85,14 @@ class Step:
 
     @property
     def where(self) -> str:
-        """The user's file and line; inside a library's call, those of the call."""
-        here = source_info_util.summarize(self.eqns[0].source_info)
-        return here if here and here != "unknown" else self.caller
+        """The user's file and line: the innermost frame that is not of a library of layers; in a call, that of the caller."""
+        frames = source_info_util.summarize(self.eqns[0].source_info, num_frames=40).splitlines()[::-1]
+        mine = [f for f in frames if f and f != "unknown"]
+        return next((f for f in mine if not _of_library(f)), self.caller or next(iter(mine), ""))
+
+
+def _of_library(frame: str) -> bool:
+    return any(f"{os.sep}{name}{os.sep}" in frame for name in ("site-packages", "dist-packages", "widelimit"))
 
 
 Rule = Callable[[Step, list[Any]], list[Any]]
@@ -111,21 +117,40 @@ def bind(eqn: Any, *values: Any) -> list[Any]:
     return list(out) if eqn.primitive.multiple_results else [out]
 
 
+@dataclasses.dataclass(frozen=True)
+class Walker:
+    """How a program is walked: `rule` gives the outputs of a step, `lift` makes a value of a constant's values at the
+    widths, and `enter` is told of every call before it is walked through."""
+
+    rule: Rule
+    lift: Lift
+    enter: Callable[[Step, list[Any]], None] = lambda step, values: None
+
+    def walk(self, bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "") -> list[Any]:
+        """Walk the programs of all widths in step."""
+        environment = _bind_inputs(bodies, inputs, self.lift)
+
+        def read(atoms: Sequence[Any]) -> Any:
+            if isinstance(atoms[0], core.Literal):
+                return self.lift([np.asarray(a.val, a.aval.dtype) for a in atoms])
+            return environment[atoms[0]]
+
+        for eqns in _in_step([b.jaxpr.eqns for b in bodies]):
+            step = Step(tuple(eqns), caller)
+            values = [read(atoms) for atoms in zip(*(e.invars for e in eqns), strict=True)]
+            environment.update(zip(eqns[0].outvars, self._step(step, values), strict=True))
+        return [read(atoms) for atoms in zip(*(b.jaxpr.outvars for b in bodies), strict=True)]
+
+    def _step(self, step: Step, values: list[Any]) -> list[Any]:
+        if step.name not in _CALLS:
+            return self.rule(step, values)
+        self.enter(step, values)
+        return self.walk(step.bodies(_CALLS[step.name]), values, step.where)
+
+
 def walk(bodies: Sequence[Body], inputs: Sequence[Any], rule: Rule, lift: Lift, caller: str = "") -> list[Any]:
     """Walk the programs of all widths in step; `lift` makes a value of a constant's values at the widths."""
-    environment = _bind_inputs(bodies, inputs, lift)
-
-    def read(atoms: Sequence[Any]) -> Any:
-        if isinstance(atoms[0], core.Literal):
-            return lift([np.asarray(a.val, a.aval.dtype) for a in atoms])
-        return environment[atoms[0]]
-
-    for eqns in _in_step([b.jaxpr.eqns for b in bodies]):
-        step = Step(tuple(eqns), caller)
-        values = [read(atoms) for atoms in zip(*(e.invars for e in eqns), strict=True)]
-        outputs = _call(step, values, rule, lift) if step.name in _CALLS else rule(step, values)
-        environment.update(zip(eqns[0].outvars, outputs, strict=True))
-    return [read(atoms) for atoms in zip(*(b.jaxpr.outvars for b in bodies), strict=True)]
+    return Walker(rule, lift).walk(bodies, inputs, caller)
 
 
 def _bind_inputs(bodies: Sequence[Body], inputs: Sequence[Any], lift: Lift) -> dict[Any, Any]:
@@ -145,10 +170,6 @@ def _in_step(equations: Sequence[Sequence[Any]]):
     return zip(*equations, strict=True)
 
 
-def _call(step: Step, values: list[Any], rule: Rule, lift: Lift) -> list[Any]:
-    return walk(step.bodies(_CALLS[step.name]), values, rule, lift, step.where)
-
-
 class StructureError(ValueError):
     """The traces at different widths are different programs."""
 
@@ -160,6 +181,11 @@ def scan_counts(step: Step) -> tuple[int, int]:
         return params["num_consts"], params["num_carry"]
     consts, carry, _ = params["ft_in"].unpack()
     return len(consts), len(carry)
+
+
+def body_of(step: Step) -> Body:
+    """What a call evaluates, at the first width."""
+    return step.bodies(_CALLS[step.name])[0]
 
 
 def callable_of(body: Body) -> Callable:

@@ -14,9 +14,8 @@ import numpy as np
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Concrete, Det, Leaf, Parameter, Randomness, Refusal, Segmented, Wide, finite_shape, plain
-from widelimit.trace._control import lift
-from widelimit.trace._dispatch import dispatch
-from widelimit.trace._jaxpr import trace, walk
+from widelimit.trace._dispatch import read_program
+from widelimit.trace._jaxpr import trace
 from widelimit.trace._laws import Law, laws
 from widelimit.trace._layout import single_axis
 from widelimit.trace._place import Widths, place_leaf
@@ -55,7 +54,7 @@ def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int
     bodies = [body for body, _ in traced]
     leaves = list(zip(*(jax.tree_util.tree_leaves(params) for _, params in initial), strict=True))
     values = [_parameter_value(p, leaf, found.get(p), parameters.get(p)) for p, leaf in zip(paths, leaves, strict=True)]
-    (output,) = walk(bodies, [*values, *map(_input_value, range(len(shapes)), shapes)], dispatch, lift)
+    (output,) = read_program(bodies, [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output, len(bodies[0].out_shapes[0]))
     _check_sharing(value)
     return Reading(value, replicas, parameters, found, rates, tuple(shapes), structure, widths)

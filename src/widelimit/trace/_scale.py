@@ -12,9 +12,7 @@ import numpy as np
 
 _POWERS = tuple(Fraction(p) for p in ("1", "-1", "1/2", "-1/2", "2", "-2"))
 _EXPONENTS = tuple(Fraction(a) for a in ("0", "1/2", "-1/2", "1", "-1", "3/2", "-3/2", "2", "-2"))
-_SINGLE = (
-    2.0**-23
-)  # a step of float32: literals of a trace are known no better, even where the code computes in float64
+_SINGLE, _DOUBLE = 2.0**-23, 2.0**-52  # a step of float32, of float64
 _SIMPLE = 10_000  # numerator · denominator of a number that is taken to be meant exactly
 
 
