@@ -8,6 +8,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 import widelimit as wl
@@ -310,3 +311,15 @@ GOLDEN = {f"mlp_{name}": _mlp_spellings(fn) for name, fn in ACTIVATIONS.items()}
     "cnn_flatten": _cnn_spellings(cnn_flatten, True),
     "cnn_gap": _cnn_spellings(cnn_pooled, False),
 }
+
+
+def relative(got, expected):
+    return np.abs(np.asarray(got) - expected).max() / np.abs(expected).max()
+
+
+def golden_errors(reference, name, spelling):
+    """The largest deviation of NNGP and NTK from the reference, relative to its largest entry."""
+    prefix = "I" if name.startswith("cnn") else "X"
+    x1, x2 = reference[f"{prefix}1"], reference[f"{prefix}2"]
+    kernels = wl.limit(GOLDEN[name][spelling](), x1[0])(x1, x2)
+    return tuple(relative(getattr(kernels, kind), reference[f"{name}/{kind}"]) for kind in ("nngp", "ntk"))

@@ -88,7 +88,7 @@ def test_bias_has_its_noise_taken_out():
         squares = [_statistics.bias(rng.normal(1 + offset, 0.5, (50, 6)), limit, 1.0) for _ in range(400)]
         values, errors = np.array(squares).T
         assert abs(values.mean() - offset**2) < 4 * values.std() / 20
-        np.testing.assert_allclose(np.sqrt(np.mean(errors**2)), values.std(), rtol=0.25)
+        assert 0.9 < np.sqrt(np.mean(errors**2)) / values.std() < 1.4  # its own noise is never understated
 
 
 def test_exponent_of_a_power_law():

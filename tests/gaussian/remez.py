@@ -14,6 +14,10 @@ def arctan_over_x(s):
     return mp.atan(root) / root
 
 
+def _value(coefficients, x):
+    return sum(c * x**k for k, c in enumerate(coefficients))
+
+
 def _level(f, degree, nodes):
     """Coefficients and signed relative error of the polynomial that levels the nodes."""
     rows, values = [], []
@@ -52,7 +56,7 @@ def remez(f, degree, lower=0, upper=1, *, digits=40, rounds=8):
         for _ in range(rounds):
             coefficients, level = _level(f, degree, nodes)
             ends = [mp.mpf(lower), *nodes[1:-1], mp.mpf(upper)]
-            found = _extrema(lambda x: mp.polyval(coefficients[::-1], x) / f(x) - 1, ends)  # noqa: B023
+            found = _extrema(lambda x: _value(coefficients, x) / f(x) - 1, ends)  # noqa: B023
             if len(found) != count:
                 break
             nodes = found

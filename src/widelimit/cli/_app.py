@@ -45,7 +45,7 @@ def demo(
     test: Annotated[int, typer.Option(min=10, help="Test images; with the training images at most 5000.")] = 1000,
     widths: Annotated[str, typer.Option(help="Channels of the finite networks.")] = "64,128,256,512",
     networks: Annotated[int, typer.Option(min=1, help="Networks trained at each width.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """A convolutional Flax network and its infinite-width limit, on 5,000 images of MNIST.
@@ -53,6 +53,7 @@ def demo(
     Reads the network's Tensor Program, computes its NNGP and NTK, fits both, trains the same network at several widths and
     shows how it comes nearer to the limit.
     """
-    from ._demo import Settings, run
+    from ._demo import run
+    from ._demo_settings import Settings
 
     run(Settings(out, train, test, _widths(widths), networks=networks, epochs=epochs, seed=seed))

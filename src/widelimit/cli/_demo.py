@@ -1,11 +1,8 @@
 """The demonstration: a convolutional Flax network and its infinite-width limit, on real images."""
 
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
@@ -13,63 +10,95 @@ from numpy import ndarray
 from widelimit.limit import Kernel, limit
 from widelimit.network import Network, from_flax
 
-from ._demo_data import Images, by_class, mnist, one_of_each
-from ._demo_report import Finite, print_finite, print_regression, result
-from ._descent import MOMENTUM, Descent, outputs, train
+from ._demo_data import Images, mnist
+from ._demo_finite import Finite, compare
+from ._demo_report import draw, print_finite
+from ._demo_settings import Settings
+from ._descent import MOMENTUM, Descent
 from ._extras import require
 from ._regression import Regression, accuracy
-from ._stages import Stages, say, watched
+from ._stages import Stages, say
 
 _PACKAGES = ("flax", "mlxtend", "matplotlib", "scipy", "tqdm")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What `widelimit demo` can be asked for; see its options."""
-
-    out: Path
-    train: int
-    test: int
-    widths: tuple[int, ...]
-    networks: int = 2
-    epochs: int = 2
-    batch: int = 64
-    ridge: float = 1e-4
-    seed: int = 0
-
-    def key(self, purpose: int) -> Any:
-        return jax.random.fold_in(jax.random.key(self.seed), purpose)
-
-
 class Grams(NamedTuple):
-    """Kernels between training images, and from test images to them."""
+    """NNGP and NTK between the training images, and from the test images to them."""
 
     train: Any
     cross: Any
 
 
 def run(settings: Settings) -> None:
-    """All stages, printed and drawn."""
+    """All stages, printed, and one picture.
+
+    Raises ImportError that names the packages missing, ValueError for sizes that cannot be, FileNotFoundError where the picture
+    has no folder.
+    """
     require(_PACKAGES, command="widelimit demo", extra="demo")
-    _check_folder(settings.out)
+    settings.check()
     stages = Stages()
-    with stages("Read the images"):
-        data = mnist(settings.train, settings.test, settings.key(0))
-        say(f"MNIST-5k: {settings.train} training and {settings.test} test images of 28 × 28, ten digits")
-    with stages("Read the network as a Tensor Program"):
+    with stages("Images"):
+        train, test = mnist(settings.train, settings.test, settings.key("order"))
+        say(f"MNIST-5k: {settings.train} images to train on, {settings.test} to test on, 28 × 28, ten digits.")
+    with stages("Tensor Program"):
         net = _network()
-        kernel = _limit(net, data[0])
-    with stages("Compute NNGP and NTK"):
-        grams = _grams(kernel, data)
-    with stages("Fit both by kernel regression"):
-        fits = _fits(grams, data, settings)
-    with stages("Train finite networks"):
-        finite = _finite(net, kernel, grams, data, settings)
-    with stages("Draw"):
-        _draw(result(fits, finite, settings, data, np.asarray(grams.train.ntk), stages.seconds), settings.out)
+        kernel = _limit(net, train.images[0])
+    with stages("Kernels"):
+        grams = _grams(kernel, train, test)
+    with stages("Regression"):
+        regressions = _regressions(grams, train, test, ridge=settings.ridge)
+    with stages("Finite networks"):
+        finite = _finite(net, kernel, grams, (train, test), settings)
+        print_finite(finite, settings)
+    draw(regressions, finite, (train, test), ntk=grams.train.ntk, seconds=stages.seconds, out=settings.out)
+    say(f"\nWrote {settings.out} after {stages.total:.0f} s: {stages}")
 
 
-def _check_folder(out: Path) -> None:
-    """Before minutes of work, not after them."""
-    if not out.absolute().parent.is_dir():
-        raise FileNotFoundError(f"`--out {out}`: there is no folder {out.absolute().parent}")
+def _network() -> Network:
+    from ._demo_network import ConvNet  # flax is an extra
+
+    return from_flax(lambda width, rngs: ConvNet(width, rngs=rngs))
+
+
+def _limit(net: Network, image: Float[ndarray, "28 28 1"]) -> Kernel:
+    kernel = limit(net, image)
+    say("The network is a Flax module (two strided convolutions, ReLU, a dense readout). Read from its own code:\n")
+    say(str(kernel.program))
+    say("\nRecognised:\n")
+    say(str(kernel.explain()))
+    return kernel
+
+
+def _grams(kernel: Kernel, train: Images, test: Images) -> Grams:
+    n, m = len(train.labels), len(test.labels)
+    say(f"NNGP and NTK at once: {n} × {n} (half of it, by symmetry), then {m} × {n}.")
+    grams = Grams(kernel(train.images, progress=True), kernel(test.images, train.images, progress=True))
+    return Grams(*(type(gram)(*map(np.asarray, gram)) for gram in grams))
+
+
+def _regressions(grams: Grams, train: Images, test: Images, *, ridge: float) -> dict[str, float]:
+    """The test accuracy by kernel."""
+    say(
+        f"Cholesky in float64 with ridge {ridge:g} × the mean of the diagonal: above what rounding the kernels to float32 can do to their "
+        "eigenvalues, too small to regularise."
+    )
+    shares = {}
+    for name in ("nngp", "ntk"):
+        fit = Regression.fit(getattr(grams.train, name), train.targets, ridge=ridge)
+        shares[name] = accuracy(fit(getattr(grams.cross, name)), test.labels)
+        say(f"  {name.upper():<5} test accuracy {shares[name]:.1%}")
+    return shares
+
+
+def _finite(net: Network, kernel: Kernel, grams: Grams, data: tuple[Images, Images], settings: Settings) -> Finite:
+    ntk = np.asarray(grams.train.ntk, float)
+    descent = Descent.plan(ntk, settings.key("minibatches"), size=settings.batch, epochs=settings.epochs)
+    steps, size = descent.batches.shape
+    say(
+        f"The same module at widths {', '.join(map(str, settings.widths))}, {settings.networks} of each: {steps} steps of gradient descent (minibatches of "
+        f"{size}, momentum {MOMENTUM}, step {descent.step:.3g} = 1/λ_max of the NTK on a minibatch) on ½ Σ (f − f₀ − y)². Outputs are counted from "
+        "their start f₀, so that all widths share one limit: the same steps taken in function space with the NTK."
+    )
+    limit_outputs = np.asarray(grams.cross.ntk, float) @ descent.in_the_limit(ntk, data[0].targets)
+    return compare(net, kernel, data, descent, limit_outputs=limit_outputs, settings=settings)

@@ -73,10 +73,15 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-@partial(jax.jit, static_argnums=0)
-def outputs(apply: Callable, params: PyTree, images: Float[Array, "n ..."]) -> Float[Array, "n outputs"]:
+def outputs(apply: Callable, params: PyTree, images: Float[Any, "n ..."]) -> Float[ndarray, "n outputs"]:
     """The outputs of one network for many examples."""
-    return jax.lax.map(partial(apply, params), images, batch_size=_AT_ONCE)
+    parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
+    return np.concatenate([_outputs(apply, params, part) for part in parts])
+
+
+@partial(jax.jit, static_argnums=0)
+def _outputs(apply: Callable, params: PyTree, images: Float[Array, "n ..."]) -> Float[Array, "n outputs"]:
+    return jax.vmap(partial(apply, params))(images)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -87,4 +92,4 @@ def _step(apply: Callable, state: tuple, steps: PyTree, batch: tuple[Array, Arra
 
 
 def _loss(apply: Callable, params: PyTree, images: Float[Array, "n ..."], goal: Float[Array, "n outputs"]) -> Float[Array, ""]:
-    return 0.5 * jnp.sum((jax.vmap(partial(apply, params))(images) - goal) ** 2)
+    return 0.5 * jnp.sum((_outputs(apply, params, images) - goal) ** 2)

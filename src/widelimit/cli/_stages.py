@@ -14,21 +14,25 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        say(f"\n── {name}")
+        say(f"\n── {name} ──")
         began = perf_counter()
         yield
         self.seconds[name] = perf_counter() - began
+        say(f"({self.seconds[name]:.1f} s)")
 
     @property
     def total(self) -> float:
         return sum(self.seconds.values())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
 
 
 def say(text: str = "") -> None:
     print(text, flush=True)  # at once, so that it keeps its place among progress bars
 
 
-def watched(items: Iterable, name: str, unit: str) -> Any:
+def watched(items: Iterable, *, name: str, unit: str) -> Any:
     """The items, with a progress bar."""
     from tqdm.auto import tqdm
 

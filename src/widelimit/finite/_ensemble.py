@@ -100,45 +100,54 @@ def parameters(family: Family, key: PRNGKeyArray) -> int:
 
 
 def _draw(family: Family, method: Callable, key: PRNGKeyArray, x1: PyTree, x2: PyTree | None) -> Draws:
-    params = family.net.init(key, family.width)
+    params, readouts = _parameters(family, key)
     split = trained(params, dict(family.rates))
     arrange = over(family.replica_axes)
     apply = family.net.apply
     ntk = method(lambda leaves, x: arrange(apply(split.merge(leaves), x)), split.leaves, split.rates, x1, x2)
     values1 = jax.vmap(partial(apply, params))(x1)
     values2 = values1 if x2 is None else jax.vmap(partial(apply, params))(x2)
-    nngp = _nngp(family, key, params, (x1, x2))
+    nngp = _nngp(family, params, readouts, (x1, x2))
     finite = [kept(values.shape[1:], family.replica_axes) for values in (values1, values2)]
-    return Draws(
-        values1, values2, *(kernel.reshape(*kernel.shape[:2], *finite[0], *finite[1]) for kernel in (nngp, ntk))
-    )
+    kernels = (kernel.reshape(*kernel.shape[:2], *finite[0], *finite[1]) for kernel in (nngp, ntk))
+    return Draws(values1, values2, *kernels)
 
 
-def _nngp(family: Family, key: PRNGKeyArray, params: PyTree, sides: tuple) -> Float[Array, "n1 n2 f1 f2"]:
+def _parameters(family: Family, key: PRNGKeyArray) -> tuple[PyTree, dict[str, Array]]:
+    """The parameters, and their readout with `copies` independent ones behind it.
+
+    What else `init` draws for a copy is never computed: nothing uses it.
+    """
+    params = family.net.init(key, family.width)
+    if not family.readout:
+        return params, {}
+    more = jax.random.split(jax.random.fold_in(key, 1), family.copies)
+    drawn = jax.vmap(lambda k: _leaves(family, k))(jnp.concatenate([key[None], more]))
+    return _replaced(params, {path: leaf[0] for path, leaf in drawn.items()}), drawn
+
+
+def _leaves(family: Family, key: PRNGKeyArray) -> dict[str, Array]:
+    leaves = by_path(family.net.init(key, family.width))
+    return {path: leaves[path] for path in family.readout}
+
+
+def _replaced(params: PyTree, leaves: Mapping[str, Array]) -> PyTree:
+    values = [leaves.get(path, leaf) for path, leaf in by_path(params).items()]
+    return jax.tree.structure(params).unflatten(values)
+
+
+def _nngp(family: Family, params: PyTree, readouts: dict[str, Array], sides: tuple) -> Float[Array, "n1 n2 f1 f2"]:
     """The mean of f(x) f(x')ᵀ over the replicas of this draw and of the copies of its readout."""
-    leaves = by_path(params)
-    structure = jax.tree.structure(params)
     arrange = over(family.replica_axes)
 
     def values(drawn: Mapping, x: PyTree) -> Float[Array, "n f r"]:
-        whole = structure.unflatten([drawn.get(path, leaf) for path, leaf in leaves.items()])
+        whole = _replaced(params, drawn)
         return jax.vmap(lambda one: arrange(family.net.apply(whole, one)))(x)
 
-    readouts = _readouts(family, key, leaves)
     each = jax.vmap(values, (0, None)) if readouts else lambda drawn, x: values(drawn, x)[None]
     y1 = _replicas(each(readouts, sides[0]))
     y2 = y1 if sides[1] is None else _replicas(each(readouts, sides[1]))
     return jnp.einsum("afr,bgr->abfg", y1, y2, precision="highest") / y1.shape[-1]
-
-
-def _readouts(family: Family, key: PRNGKeyArray, leaves: Mapping[str, Array]) -> dict[str, Array]:
-    """The readout of this draw and `copies` independent ones, stacked; what else `init` draws for them is never computed."""
-    own = {path: leaves[path][None] for path in family.readout}
-    if not family.copies:
-        return own
-    keys = jax.random.split(jax.random.fold_in(key, 1), family.copies)
-    fresh = jax.vmap(lambda k: {path: by_path(family.net.init(k, family.width))[path] for path in family.readout})(keys)
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, fresh)
 
 
 def _replicas(y: Float[Array, "copies n f r"]) -> Float[Array, "n f copies_r"]:
@@ -152,7 +161,8 @@ def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float | i
     chosen = plan(sizes, *counts, memory)
     contracted = chosen.method is contraction and chosen.examples >= max(counts)
     jacobians = 4 * max(counts) * sizes.finite * sizes.replicas * sizes.parameters if contracted else 0
-    numbers = jacobians + 6 * parameters(family, key)
+    outputs = 2 * sum(counts) * sizes.finite * sizes.replicas * (family.copies + 1)
+    numbers = jacobians + outputs + 6 * parameters(family, key)
     # on a CPU more draws at once than the cache holds are slower than one after the other
     bound = min(memory, 2**24) if jax.default_backend() == "cpu" else memory
     return _power_of_two(int(bound // (numbers * sizes.itemsize))), contraction if contracted else products

@@ -58,14 +58,31 @@ def samples(
     """`draws` at each width or, without them, a pilot that says how many more it takes."""
     counts = draws or [PILOT] * len(families)
     with Bar(progress, sum(counts)) as shown:
-        drawn = []
-        for family, count in zip(families, counts, strict=True):
-            sample = sampler(family, key, *sides, memory=memory)
-            first = _kernels(shown(sample(0, count)))
-            total = count if draws else accuracy.draws(first, limits, parameters(family, key))
-            shown.extend(total - count)
-            drawn.append(_joined(first, shown(sample(count, total))))
-    return drawn
+        return [
+            _sample(family, key, sides, count, memory=memory, shown=shown, goal=None if draws else (accuracy, limits))
+            for family, count in zip(families, counts, strict=True)
+        ]
+
+
+def _sample(
+    family: Family,
+    key: PRNGKeyArray,
+    sides: tuple[PyTree, PyTree],
+    count: int,
+    *,
+    memory: float | int,
+    shown: Bar,
+    goal: tuple[Accuracy, Limits] | None,
+) -> Sample:
+    """`count` draws and, with a goal, as many more as they show to be needed; the next estimate is better, so three times."""
+    draw = sampler(family, key, *sides, memory=memory)
+    sample = _kernels(shown(draw(0, count)))
+    for _ in range(3 if goal else 0):
+        accuracy, limits = goal
+        done, total = len(sample.ntk), accuracy.draws(sample, limits, parameters(family, key))
+        shown.extend(total - done)
+        sample = _joined(sample, shown(draw(done, total)))
+    return sample
 
 
 def _joined(first: Sample, rest: Iterator[Draws]) -> Sample:

@@ -1,5 +1,6 @@
 """The angle between two Gaussians, and what a pair of half-lines needs of it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ def is_zero(tangent: Any) -> bool:
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
 
 
-def total(*terms: tuple[Array, Any]) -> Array:
+def total(*terms: tuple[Callable[[], Any], Any]) -> Any:
     """Σ partial · tangent over the `(partial, tangent)` whose tangent is not known to be zero.
 
     Partials come as functions, called only if needed.

@@ -216,7 +216,7 @@ def _erf_line_slope_pair(f: ErfLineSlope, g: ErfLineSlope, law: Law) -> Array:
     return _slope(lambda c: _erf_line_pair(f, g, law._replace(c=c)), c)
 
 
-def _sine_pair(f: Sine, g: Sine, law: Law) -> Array:
+def _sine_pair(f: Sine, g: Sine, law: Law) -> Array | None:
     """e^{−s}[sin p sin q cosh x + cos p cos q sinh x], x = ab c, s = (a²k11 + b²k22)/2."""
     a, b = f.frequency, g.frequency
     p, q = _phase(f, law.m1), _phase(g, law.m2)

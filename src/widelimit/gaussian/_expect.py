@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -110,7 +111,7 @@ def _stein_swapped(accuracy: float, phi, psi, joint: Joint, left_params: tuple, 
     return _stein(accuracy, psi, phi, joint.swapped(), right_params, left_params)
 
 
-def _dtype(*arrays: Array | None) -> jnp.dtype:
+def _dtype(*arrays: Array | None) -> Any:
     """The floating type that a law's entries are computed in."""
     return jnp.result_type(float, *(x for x in arrays if x is not None))
 

@@ -1,6 +1,7 @@
 """Functions with known parameters: φ(u; θ) = Σ_j w_j(θ) f_j(u), the weights read off from values of φ itself."""
 
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,7 +35,7 @@ class Family:
     inverse: np.ndarray
     name: str
 
-    def at(self, phi: Pointwise, params: tuple, dtype: jnp.dtype) -> Form:
+    def at(self, phi: Pointwise, params: tuple, dtype: Any) -> Form:
         """The form for these parameters, its weights arrays of their shape."""
         values = [jnp.asarray(phi.fn(jnp.asarray(x, dtype), *params), dtype) for x in self.points.tolist()]
         weights = [_dot(row, values) for row in self.inverse.tolist()]
@@ -52,7 +53,7 @@ def _dot(row: list[float], values: list[Array]) -> Array:
     return sum(w * x for w, x in zip(row, values, strict=True) if w)
 
 
-def form(phi: Pointwise, params: tuple, dtype: jnp.dtype) -> Form | None:
+def form(phi: Pointwise, params: tuple, dtype: Any) -> Form | None:
     """The form of u ↦ φ(u; params), `None` if it is none of those known.
 
     With parameters, which may be traced, the components are found from draws of parameters; the weights

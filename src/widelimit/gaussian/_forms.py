@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Array
+
 
 @dataclass(frozen=True)
 class Rectified:
@@ -91,12 +93,12 @@ class Form:
 
     Attributes:
         polynomial: coefficients, constant term first; empty for none.
-        terms: pairs `(weight, atom)`.
+        terms: pairs `(weight, atom)`. Weights are arrays where they depend on parameters.
         name: what a reader calls it.
     """
 
-    polynomial: tuple[float, ...]
-    terms: tuple[tuple[float, Atom], ...] = ()
+    polynomial: tuple[float | Array, ...]
+    terms: tuple[tuple[float | Array, Atom], ...] = ()
     name: str = ""
 
     def __str__(self) -> str:

@@ -59,7 +59,7 @@ def _full(law: Law) -> Law:
     return Law(*(jnp.broadcast_to(x, shape) for x in (law.k11, law.k22, law.k12, m1, m2)))
 
 
-def _scaled(points: np.ndarray, scale: Array, centre: Array) -> Array:
+def _scaled(points: tuple[float, ...] | np.ndarray, scale: Array, centre: Array) -> Array:
     """The points in standard units of N(centre, scale²), clipped; far away where the scale vanishes."""
     column = jnp.asarray(np.asarray(points), scale.dtype).reshape((-1,) + (1,) * scale.ndim)
     tiny = jnp.finfo(scale.dtype).tiny * 1e10

@@ -93,7 +93,7 @@ def derivative(phi: Pointwise, i: int) -> Pointwise:
 
 
 def _differentiate(phi: Pointwise, i: int) -> Pointwise:
-    def slope(*args: Array) -> Array:
+    def slope(*args):
         shape = jnp.broadcast_shapes(*(jnp.shape(arg) for arg in args))
         moving = jnp.broadcast_to(jnp.asarray(args[i]), shape)
         return _slope(lambda arg: phi.fn(*args[:i], arg, *args[i + 1 :]), moving)
@@ -102,7 +102,7 @@ def _differentiate(phi: Pointwise, i: int) -> Pointwise:
     return Pointwise(slope, phi.arity, label)
 
 
-def _slope(fn: Callable[[Array], Array], x: Array) -> Array:
+def _slope(fn: Callable, x: Array) -> Array:
     """f' elementwise; by a reverse pass where the user gave only a `custom_vjp`."""
     out = jax.eval_shape(fn, x)
     if not jnp.issubdtype(out.dtype, jnp.inexact):

@@ -23,7 +23,7 @@ from widelimit.gaussian._plane import Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
 
 # (terms, Gauss–Hermite nodes) of the series, tried in turn; the plane is what remains.
-RULE_ERROR = 1e-9
+RULE_ERROR, MESH_ERROR = 1e-9, 1e-9
 OFFSETS = (0.0, 0.7, -2.0)  # means, in standard deviations, at which the rules are measured
 # The careful series: its terms, the widest panel (in standard deviations) that resolves them, entries a block.
 LONG, SPACING, BLOCK = 256, 0.5, 256
@@ -52,6 +52,27 @@ def expect_one(
         return left * _mean(psi, joint.right, joint.right_mean, right_params)
     law = _law(joint)
     return _stack(phi, psi, 0, accuracy)(law, tuple(left_params), tuple(right_params))[0]
+
+
+def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
+    """How a function of one Gaussian is integrated, and the relative error.
+
+    The truncation error of a series is bounded by Parseval's identity wherever it is used, and entries that
+    exceed `accuracy` are integrated over the plane, so the error is `accuracy` or what the mesh itself leaves.
+    In a function with parameters kinks are not searched for: the error is then not-a-number.
+    """
+    if phi.arity == 0:
+        return "constant", 0.0
+    try:
+        places = kinks(phi)
+    except TypeError:
+        return f"Hermite series of {LONG} terms, panels on a fixed grid (parameters: kinks not searched for)", float("nan")
+    error = max(accuracy, MESH_ERROR)
+    if places:
+        where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
+        return f"Hermite series of {LONG} terms split at {where}; panels over the plane where it converges slowly", error
+    limits = ", ".join(f"{terms} terms to variance {_reach(phi, 1, nodes, False) ** 2:.3g}" for terms, nodes in TIERS)
+    return f"Hermite series ({limits}, then {LONG} by panels); panels over the plane where it converges slowly", error
 
 
 def _law(joint: Joint) -> Law:

@@ -241,7 +241,7 @@ class Kernel:
 
     @property
     def replica_axes(self) -> tuple[int, ...]:
-        """The axes of the network's output that are independent copies; kernels do not repeat them."""
+        """The axes of the network's output that kernels do not repeat: independent copies, and axes of size one."""
         return self.reading.replica_axes
 
     def rates(self, width: int) -> dict[str, float]:

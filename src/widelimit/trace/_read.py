@@ -178,7 +178,7 @@ def _finished(output: Any, rank: int) -> tuple[tp.Value, tuple[int, ...]]:
             f"the network's output is a nonlinear function of Gaussians (made at {output.value.where}): not a Gaussian process. "
             "End the network with a readout layer, and return its output before any softmax or other nonlinearity."
         )
-    replicas = tuple(d for d, dim in enumerate(output.layout) if any(a.copies for a in dim))
+    replicas = tuple(d for d, dim in enumerate(output.layout) if not dim or any(a.copies for a in dim))
     return _in_output_order(output), replicas
 
 

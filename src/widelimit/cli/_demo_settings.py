@@ -1,0 +1,36 @@
+"""What the demonstration can be asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from ._demo_data import AVAILABLE
+
+_PURPOSES = ("order", "minibatches", "networks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of `widelimit demo`; `batch` images a step, `ridge` in units of the kernels' mean diagonal."""
+
+    out: Path
+    train: int
+    test: int
+    widths: tuple[int, ...]
+    networks: int
+    epochs: int
+    seed: int
+    batch: int = 64
+    ridge: float = 1e-4
+
+    def check(self) -> None:
+        """Before minutes of work, not after them."""
+        if self.train + self.test > AVAILABLE:
+            raise ValueError(f"`--train {self.train} --test {self.test}`: there are {AVAILABLE} images, so both together are at most {AVAILABLE}")
+        if not self.out.absolute().parent.is_dir():
+            raise FileNotFoundError(f"`--out {self.out}`: there is no folder {self.out.absolute().parent}")
+
+    def key(self, purpose: str) -> PRNGKeyArray:
+        return jax.random.fold_in(jax.random.key(self.seed), _PURPOSES.index(purpose))

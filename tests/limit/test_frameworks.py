@@ -1,0 +1,12 @@
+"""The kernels of other programs, from the same networks as flax and equinox modules in standard parametrisation."""
+
+import networks
+import pytest
+
+
+@pytest.mark.parametrize("framework", ["flax", "equinox"])
+@pytest.mark.parametrize("name", networks.GOLDEN)
+def test_kernels_of_neural_tangents(golden, name, framework):
+    nngp, ntk = networks.golden_errors(golden("kernels.npz"), name, framework)
+    assert nngp < 1e-10
+    assert ntk < 1e-10
