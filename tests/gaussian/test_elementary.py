@@ -69,6 +69,14 @@ def test_angle_of_close_vectors_keeps_the_digits_of_the_data():
     np.testing.assert_allclose(angle(k11, c, k22).sine, float(mp.sqrt(mp.mpf(float(k22)) - 1)), rtol=1e-4)
 
 
+def test_angle_of_close_vectors_in_single_precision_is_that_of_its_inputs():
+    x = np.random.default_rng(0).normal(size=(400, 50)) / np.sqrt(50)
+    y = x + 1e-3 * np.random.default_rng(1).normal(size=x.shape) / np.sqrt(50)
+    law = [jnp.asarray(np.sum(a * b, 1), jnp.float32) for a, b in ((x, x), (x, y), (y, y))]
+    single, double = angle(*law), angle(*(k.astype(jnp.float64) for k in law))
+    np.testing.assert_allclose(single.sine, double.sine, rtol=2e-5, atol=1e-9)
+
+
 def test_angle_with_nothing_is_a_right_angle():
     found = angle(jnp.zeros(()), jnp.zeros(()), jnp.ones(()))
     np.testing.assert_allclose(found.supplement, np.pi / 2, rtol=1e-15)

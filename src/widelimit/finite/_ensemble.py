@@ -65,7 +65,7 @@ def ensemble(
     x1, _ = _check.batch(call, "x1", x1)
     x2 = x1 if x2 is None else _check.batch(call, "x2", x2)[0]
     family = Family(net, width, tuple((rates or {}).items()), replica_axes)
-    with Bar(progress, draws) as shown:
+    with Bar(progress, width, draws) as shown:
         parts = list(shown(sampler(family, key, x1, x2, memory=memory)(0, draws)))
     return Draws(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -183,8 +183,8 @@ def _sizes(family: Family, key: PRNGKeyArray, x: PyTree) -> Sizes:
 class Bar:
     """Counts draws as they come: `bar(chunks)` hands the chunks on and moves a bar, if one is shown."""
 
-    def __init__(self, progress: bool, total: int):
-        self._shown = _tqdm()(total=total, unit="draw") if progress else None
+    def __init__(self, progress: bool, width: int, draws: int):
+        self._shown = _tqdm()(total=draws, unit="draw", desc=f"width {width}") if progress else None
 
     def __enter__(self) -> "Bar":
         return self

@@ -1,6 +1,6 @@
 """Kernels of as many networks at each width as the accuracy asked for takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -57,29 +57,24 @@ def samples(
 ) -> list[Sample]:
     """`draws` at each width or, without them, a pilot that says how many more it takes."""
     counts = draws or [PILOT] * len(families)
-    with Bar(progress, sum(counts)) as shown:
-        return [
-            _sample(family, key, sides, count, memory=memory, shown=shown, goal=None if draws else (accuracy, limits))
-            for family, count in zip(families, counts, strict=True)
-        ]
+    goal = None if draws else (accuracy, limits)
+    drawn = []
+    for family, count in zip(families, counts, strict=True):
+        draw = sampler(family, key, *sides, memory=memory)
+        with Bar(progress, family.width, count) as shown:
+            drawn.append(_sample(draw, shown, count, goal, size=parameters(family, key)))
+    return drawn
 
 
-def _sample(
-    family: Family,
-    key: PRNGKeyArray,
-    sides: tuple[PyTree, PyTree],
-    count: int,
-    *,
-    memory: float | int,
-    shown: Bar,
-    goal: tuple[Accuracy, Limits] | None,
-) -> Sample:
-    """`count` draws and, with a goal, as many more as they show to be needed; the next estimate is better, so three times."""
-    draw = sampler(family, key, *sides, memory=memory)
+def _sample(draw: Callable, shown: Bar, count: int, goal: tuple[Accuracy, Limits] | None, *, size: int) -> Sample:
+    """`count` draws and, with a goal, as many more as they show to be needed.
+
+    The first estimate of that, from few draws, is rough; the next ones are better: three in all.
+    """
     sample = _kernels(shown(draw(0, count)))
     for _ in range(3 if goal else 0):
         accuracy, limits = goal
-        done, total = len(sample.ntk), accuracy.draws(sample, limits, parameters(family, key))
+        done, total = len(sample.ntk), accuracy.draws(sample, limits, size)
         shown.extend(total - done)
         sample = _joined(sample, shown(draw(done, total)))
     return sample

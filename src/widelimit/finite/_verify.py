@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 from numpy import ndarray
 
+from widelimit.limit import limit
+
 from . import _check, _statistics
 from ._ensemble import Family
 from ._outputs import kept
@@ -104,8 +106,6 @@ def _shapes(net: Any, width: int, key: PRNGKeyArray) -> PyTree:
 
 
 def _limit(net: Any, x1: PyTree, learning_rates: Any) -> Any:
-    from widelimit.limit import limit
-
     return limit(net, _check.example(x1), learning_rates=learning_rates)
 
 

@@ -42,30 +42,34 @@ def total(*terms: tuple[Callable[[], Any], Any]) -> Any:
 def angle(k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."]) -> Angle:
     """Sine, supplement and determinant of a pair, with all the digits that the inputs have.
 
-    With m = √(k11 k22), tan²(θ/2) = (m − |c|)/(m + |c|) for the acute θ: exactly zero where c = k11 = k22, and
-    the difference of close numbers is exact. Variances are first brought to [1, 4) by powers of two, so that
-    their product neither overflows nor vanishes.
+    For the acute θ, tan(θ/2) = √(k11 k22 − c²)/(√(k11 k22) + |c|), and with the gaps δ = k − |c|, exact where they
+    are small, k11 k22 − c² = |c|(δ1 + δ2) + δ1 δ2: exactly zero where c = k11 = k22. Variances are first brought near 1
+    by powers of two, so that products neither overflow nor vanish.
 
     The derivatives of θ and of the sine are infinite at θ = 0 and π; there they are given as zero.
     """
     (unit1, root1, shrink1), (unit2, root2, shrink2) = _scaled(k11), _scaled(k22)
     size = jnp.abs(c)
     small = size * shrink1 * shrink2
-    # The second mean may be rounded, and is written apart: compilers store what roots and quotients share.
-    mean, rough = jnp.sqrt(unit1 * unit2), jnp.sqrt(unit1) * jnp.sqrt(unit2)
-    squared = jnp.maximum(mean - small, 0) / (rough + small)
+    gap1, gap2 = unit1 - small, unit2 - small
+    near = jnp.sqrt(unit1) * jnp.sqrt(unit2) + small
+    squared = jnp.maximum(small * (gap1 + gap2) + gap1 * gap2, 0) / (near * near)
     tangent, wide = jnp.sqrt(squared), root1 * root2 + size
     acute = 2 * arctan(tangent)
     return Angle(tangent * wide, jnp.where(c < 0, acute, jnp.pi - acute), squared * wide * wide)
 
 
 def _scaled(k: Array) -> tuple[Array, Array, Array]:
-    """`(k/g², √k, 1/g)` with g a power of two, k/g² in [1, 4); a k that is not positive counts as tiny, its √k as 0."""
+    """`(k/g², √k, 1/g)` with g a power of two and k/g² in [0.7, 2.9); a k that is not positive counts as tiny, its √k as 0.
+
+    The range is cut away from 1, so that inputs of nearly unit norm are scaled alike.
+    """
     least = jnp.finfo(k.dtype)
     floor = jnp.maximum(k, least.tiny)
     root = jnp.sqrt(floor)
     integer = jnp.int64 if k.dtype == jnp.float64 else jnp.int32
-    exponent = lax.bitcast_convert_type(root, integer) & lax.bitcast_convert_type(jnp.asarray(jnp.inf, k.dtype), integer)
+    mask = lax.bitcast_convert_type(jnp.asarray(jnp.inf, k.dtype), integer)
+    exponent = lax.bitcast_convert_type(1.19 * root, integer) & mask
     shrink = lax.bitcast_convert_type((2 * least.maxexp - 2 << least.nmant) - exponent, k.dtype)
     return floor * shrink * shrink, jnp.where(k > 0, root, 0), shrink
 

@@ -336,7 +336,7 @@ def _pair_closes(a: Atom, b: Atom, centred: bool) -> bool:
     return centred or isinstance(a, _WITH_MEANS)
 
 
-def _series(p: tuple, q: tuple, law: Law) -> Array | None:
+def _series(p: tuple, q: tuple, law: Law) -> Array | float | None:
     """E[p(u) q(v)] = Σ_n (cⁿ/n!) E[p⁽ⁿ⁾(u)] E[q⁽ⁿ⁾(v)], finite since p is a polynomial."""
     if not p or not q:
         return None
@@ -346,7 +346,7 @@ def _series(p: tuple, q: tuple, law: Law) -> Array | None:
     return _horner(terms, [law.c] * (len(terms) - 1))
 
 
-def _against(p: tuple, atom: Atom, law: Law) -> Array | None:
+def _against(p: tuple, atom: Atom, law: Law) -> Array | float | None:
     """The same series for a polynomial of u and an atom of v."""
     if not p:
         return None
@@ -358,7 +358,7 @@ def _against(p: tuple, atom: Atom, law: Law) -> Array | None:
     return _horner(terms, [law.c] * (len(terms) - 1))
 
 
-def _against_rectified(left: list, atom: Rectified, law: Law) -> Array | None:
+def _against_rectified(left: list, atom: Rectified, law: Law) -> Array | float | None:
     """Beyond the order j of the atom in powers of c/√k22, which neither overflow nor divide by zero."""
     j, count = atom.order, len(left)
     right = [_rectified_mean(atom, n, law.k22) for n in range(min(j + 1, count))]

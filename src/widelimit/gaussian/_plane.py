@@ -6,6 +6,7 @@ normal density's own scale, and for the outer integral also the kinks of the inn
 """
 
 from collections.abc import Callable
+from math import pi, sqrt
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -92,7 +93,7 @@ def side_edges(mesh: Mesh, mean: Array | None, variance: Array, spacing: float) 
 
 
 def _density(x: Array) -> Array:
-    return jnp.exp(-0.5 * x * x) * (1 / np.sqrt(2 * np.pi))
+    return jnp.exp(-0.5 * x * x) * (1 / sqrt(2 * pi))
 
 
 def _panels(edges: Array, integrand: Callable, count: int) -> tuple[Array, ...]:

@@ -21,6 +21,7 @@ from widelimit.gaussian._kinks import concretely, derivatives, kinks
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh
 from widelimit.gaussian._plane import Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
+from widelimit.gaussian._segments import is_piecewise_linear, over_kinks
 
 # (terms, Gauss–Hermite nodes) of the series, tried in turn; the plane is what remains.
 RULE_ERROR, MESH_ERROR = 1e-9, 1e-9
@@ -69,6 +70,8 @@ def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
         return f"Hermite series of {LONG} terms, panels on a fixed grid (parameters: kinks not searched for)", float("nan")
     error = max(accuracy, MESH_ERROR)
     if places:
+        if is_piecewise_linear(phi):
+            return "density at the kinks " + ", ".join(f"{kink.place:.6g}" for kink in places), error
         where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
         return f"Hermite series of {LONG} terms split at {where}; panels over the plane where it converges slowly", error
     limits = ", ".join(f"{terms} terms to variance {_reach(phi, 1, nodes, False) ** 2:.3g}" for terms, nodes in TIERS)
@@ -173,11 +176,19 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
     law, lp, rp = args
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves(args)))
     functions = _functions(phi, order, lp), _functions(psi, order, rp)
+    if order <= 1 and not lp and not rp and is_piecewise_linear(phi) and is_piecewise_linear(psi):
+        return _spread(over_kinks(phi, psi, law, (_pair_of_means(phi, law.m1, law.k11), _pair_of_means(psi, law.m2, law.k22)))[: order + 1], shape)
     choice = partial(_careful, phi, psi, order, accuracy, args, shape)
     for terms, nodes in reversed(TIERS):
         reach = _reach(phi, order, nodes, bool(lp)), _reach(psi, order, nodes, bool(rp))
         choice = partial(_series_or, choice, law, functions, shape=shape, terms=terms, nodes=nodes, reach=reach, accuracy=accuracy)
     return choice()
+
+
+def _pair_of_means(phi: Pointwise, mean: Array | None, variance: Array) -> tuple[Array, Array]:
+    """(E[φ], E[φ'])."""
+    centre = jnp.zeros_like(variance) if mean is None else mean
+    return tuple(_line(f)(centre, variance, ()) for f in derivatives(phi, 1))
 
 
 def _series_or(otherwise: Callable, law: Law, functions: tuple, *, shape, terms, nodes, reach, accuracy) -> tuple[Array, ...]:

@@ -25,7 +25,7 @@ from widelimit.gaussian._probe import Sample, component_values, grid, probe
 
 _HIGHEST = 16  # degree of a polynomial
 _HIGHEST_RECTIFIED = 6
-_SLACK = 64  # roundings that a value may be away from its form
+_SLACK = 64.0  # roundings that a value may be away from its form
 
 
 def recognise(phi: Pointwise) -> Form | None:
@@ -76,7 +76,7 @@ def _interpolate(points: np.ndarray, sample: Sample, degree: int) -> tuple[float
     if not np.all(np.isfinite(y)):
         return None
     coefficients = np.linalg.solve(np.vander(x, increasing=True), y)
-    noise = sample.rounding * np.abs(coefficients).max() * 4.0 ** (degree + 2)
+    noise = np.abs(coefficients).max() * _tolerance(sample, 16.0, degree)
     return tuple(_tidy(coefficients, noise * np.ones_like(x)))
 
 
@@ -90,14 +90,19 @@ def _tidy(coefficients: np.ndarray, noise: np.ndarray) -> Iterator[float]:
 def _matches(coefficients: tuple[float, ...], points: np.ndarray, sample: Sample) -> bool:
     size = np.polyval(np.abs(coefficients)[::-1], np.abs(points))
     fitted = np.polyval(coefficients[::-1], points)
-    return _agree(sample, fitted, size, slack=_SLACK * 4.0 ** (len(coefficients) - 1))
+    return _agree(sample, fitted, size, _tolerance(sample, _SLACK, len(coefficients) - 1))
 
 
-def _agree(sample: Sample, fitted: np.ndarray, size: np.ndarray, slack: float = _SLACK) -> bool:
+def _tolerance(sample: Sample, slack: float, degree: int) -> float:
+    """Roundings grow about fourfold a degree in the interpolation; beyond half of the digits nothing is certain."""
+    return min(slack * sample.rounding * 4.0**degree, math.sqrt(sample.rounding) / 16)
+
+
+def _agree(sample: Sample, fitted: np.ndarray, size: np.ndarray, tolerance: float) -> bool:
     """Equal to rounding wherever both are finite, and finite in most places."""
     usable = np.isfinite(sample.values) & np.isfinite(fitted) & np.isfinite(size)
     error = np.abs(sample.values - fitted)[usable]
-    return bool(usable.mean() > 0.5 and np.all(error <= slack * sample.rounding * size[usable]))
+    return bool(usable.mean() > 0.5 and np.all(error <= tolerance * size[usable]))
 
 
 def _rectified(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -> Form | None:
@@ -257,7 +262,8 @@ def _combine(name: str, atoms: list[Atom], points: np.ndarray, sample: Sample) -
     if near.sum() < 100 or not np.all(np.isfinite(columns[near])):
         return None
     weights = _least_squares(columns[near], sample.values[near], sample.rounding)
-    if not _agree(sample, columns @ weights, (np.abs(columns) + _give(atoms, points)) @ np.abs(weights)):
+    size = (np.abs(columns) + _give(atoms, points)) @ np.abs(weights)
+    if not _agree(sample, columns @ weights, size, _tolerance(sample, _SLACK, 0)):
         return None
     terms = _merged([(w, f) for w, f in zip(weights[2:].tolist(), atoms, strict=True) if w])
     return Form(_trimmed(tuple(weights[:2].tolist())), terms, name)

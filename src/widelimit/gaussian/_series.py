@@ -10,7 +10,7 @@ leaves a Schur product of Gram matrices, so the result is positive semi-definite
 
 from collections.abc import Callable
 from functools import lru_cache
-from math import factorial
+from math import factorial, pi, sqrt
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def panel_nodes(edges: Array) -> tuple[Array, Array]:
     x, w = (_column(a, edges) for a in np.polynomial.legendre.leggauss(10))
     half, middle = 0.5 * (edges[1:] - edges[:-1]), 0.5 * (edges[1:] + edges[:-1])
     nodes = middle[:, None] + half[:, None] * x[None].reshape(1, -1, *(1,) * (edges.ndim - 1))
-    weight = half[:, None] * w.reshape(1, -1, *(1,) * (edges.ndim - 1)) * jnp.exp(-0.5 * nodes**2) / np.sqrt(2 * np.pi)
+    weight = half[:, None] * w.reshape(1, -1, *(1,) * (edges.ndim - 1)) * jnp.exp(-0.5 * nodes**2) / sqrt(2 * pi)
     flat = (-1, *edges.shape[1:])
     return nodes.reshape(flat), weight.reshape(flat)
 

@@ -35,10 +35,13 @@ class Gram:
         made = vars(self).setdefault("_staged", {})
         key = tuple((a.shape, a.dtype) for a in (*x1, *x2))
         if key not in made:
-            count = len(x1)
+            pair, count = self._program(tuple((a.shape[1:], a.dtype) for a in x1)), len(x1)
 
-            def tile(*leaves: Array) -> tuple[Array, ...]:
-                pairs = jax.vmap(jax.vmap(self.pair, (None, 0)), (0, None))
+            def evaluate(a: list[Array], b: list[Array]) -> list[Array]:
+                return jax.core.eval_jaxpr(pair.jaxpr, pair.consts, *a, *b)
+
+            def tile(*leaves: Array) -> list[Array]:
+                pairs = jax.vmap(jax.vmap(evaluate, (None, 0)), (0, None))
                 return pairs(list(leaves[:count]), list(leaves[count:]))
 
             made[key] = staged(tile, *x1, *x2)
@@ -90,14 +93,20 @@ class Gram:
         pairs = min(_CACHE_BYTES / (numbers * itemsize), self.budget * 2**30 / (_LIVE * numbers * itemsize))
         return int(max(1, min(math.isqrt(max(1, int(pairs))), 512, max(n1, n2))))
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019  (a kernel keeps few of these, and they live as long as it)
     def _largest(self, structs: tuple) -> int:
         """The numbers in the largest array that a pair makes."""
-        leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in structs]
-        jaxpr = jax.make_jaxpr(self.pair)(leaves, leaves)
-        inputs = {math.prod(s.shape) for s in leaves}
-        sizes = [math.prod(v.aval.shape) for eqn in jaxpr.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "shape")]
+        program = self._program(structs)
+        inputs = {math.prod(shape) for shape, _ in structs}
+        sizes = [math.prod(v.aval.shape) for eqn in program.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "shape")]
         return max([1, *(s for s in sizes if s not in inputs)])
+
+    def _program(self, structs: tuple) -> Any:
+        """The pair's kernel, traced once for these shapes."""
+        made = vars(self).setdefault("_programs", {})
+        if structs not in made:
+            leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in structs]
+            made[structs] = jax.make_jaxpr(self.pair)(leaves, leaves)
+        return made[structs]
 
 
 def _rows(x: list[Array], start: int, count: int) -> list[Array]:

@@ -31,6 +31,12 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
     return leaves
 
 
+def same_dtypes(first: list[Array], second: list[Array]) -> tuple[list[Array], list[Array]]:
+    """Both sides in the wider of their dtypes, leaf by leaf."""
+    dtypes = [jnp.promote_types(a.dtype, b.dtype) for a, b in zip(first, second, strict=True)]
+    return tuple([a.astype(d) for a, d in zip(side, dtypes, strict=True)] for side in (first, second))
+
+
 def check_single(reading: Reading, x: Any) -> list[Array]:
     """The leaves of one input, for `kernel.pair`."""
     call = "kernel.pair(x, xp)"

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from widelimit import trace
 from widelimit.limit._explain import Explanation, explain
 from widelimit.limit._gram import Gram
-from widelimit.limit._inputs import check_batch, check_single
+from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._printed import Program
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
@@ -168,6 +168,8 @@ class Kernel:
     def _gram(self, x1: PyTree, x2: PyTree | None, pair: Callable, progress: bool, budget: float, kind: str) -> tuple[Array, ...]:
         first = check_batch(self.reading, x1, "kernel(x1, x2)")
         second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
+        if second is not None:
+            first, second = same_dtypes(first, second)
         return self._grams(kind, pair, budget).matrix(first, second, progress=progress)
 
     def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:

@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -198,21 +199,37 @@ class Recursion:
 
     def _expectation(self, phi: Fused, psi: Fused, r: Request) -> Array:
         """E[φ(u)ψ(v)] under the joint law of the bases."""
-        joint = gaussian.Joint(
-            left=self._block(phi, phi, r, (0, 0)),
-            right=self._block(psi, psi, r, (1, 1)),
-            cross=self._block(phi, psi, r, (0, 1)),
-            left_mean=tuple(into(self.mean(b, r.sides[0]), r) for b in phi.bases),
-            right_mean=tuple(right_into(self.mean(b, r.sides[1]), r) for b in psi.bases),
+        joint = (
+            self._block(phi, phi, r, (0, 0)),
+            self._block(psi, psi, r, (1, 1)),
+            self._block(phi, psi, r, (0, 1)),
+            tuple(into(self.mean(b, r.sides[0]), r) for b in phi.bases),
+            tuple(right_into(self.mean(b, r.sides[1]), r) for b in psi.bases),
         )
         left = [into(self.known(p, r.sides[0]), r) for p in phi.params]
         right = [right_into(self.known(p, r.sides[1]), r) for p in psi.params]
-        value = gaussian.expect(phi.phi, psi.phi, joint, left_params=tuple(left), right_params=tuple(right), accuracy=self.accuracy)
+        value = _expect(phi.phi, psi.phi, self.accuracy)(joint, tuple(left), tuple(right))
         return boundary(self._cast(value)) if r.sides == (0, 1) else self._cast(value)
 
     def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
         place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]
         return tuple(tuple(place(self.second(r.between(a, b, ends, centred=True)), r) for b in psi.bases) for a in phi.bases)
+
+
+def _expect(phi: gaussian.Pointwise, psi: gaussian.Pointwise, accuracy: float) -> Callable[..., Array]:
+    """E[φψ] as a function of the joint law's arrays, traced once for the same functions and shapes."""
+
+    def make() -> Callable[..., Array]:
+        def expect(joint: tuple, left: tuple, right: tuple) -> Array:
+            return gaussian.expect(phi, psi, gaussian.Joint(*joint), left_params=left, right_params=right, accuracy=accuracy)
+
+        return jax.jit(expect)
+
+    made = vars(phi).setdefault("_expectations", {})
+    key = (psi, accuracy)
+    if key not in made:
+        made[key] = make()
+    return made[key]
 
 
 def identity(u: tp.Value) -> Match:

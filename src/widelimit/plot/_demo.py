@@ -26,18 +26,18 @@ class DemoResult:
     """
 
     widths: Sequence[int]
-    finite_accuracy: Sequence[float]
+    finite_accuracy: Sequence[float] | ndarray
     nngp_accuracy: float
     ntk_accuracy: float
-    disagreement: Sequence[float]
+    disagreement: Sequence[float] | ndarray
     images: Float[ndarray, "k height width"]
     image_labels: Int[ndarray, " k"]
     kernel: Float[ndarray, "n n"]
     kernel_labels: Int[ndarray, " n"]
     seconds: Mapping[str, float]
     title: str = "A network and its infinite-width limit"
-    finite_error: Sequence[float] | None = None
-    disagreement_error: Sequence[float] | None = None
+    finite_error: Sequence[float] | ndarray | None = None
+    disagreement_error: Sequence[float] | ndarray | None = None
 
 
 def draw_demo(result: DemoResult) -> "Figure":

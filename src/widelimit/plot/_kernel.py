@@ -1,6 +1,5 @@
 """A kernel matrix as an image, its examples sorted by class."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,7 @@ def draw_kernel(
     return drawing
 
 
-def show_kernel(axes: "Axes", kernel: Float[ndarray, "n n"], labels: Sequence[int] | None, *, title: str) -> None:
+def show_kernel(axes: "Axes", kernel: Float[ndarray, "n n"], labels: Int[ndarray, " n"] | None, *, title: str) -> None:
     """The matrix K(x, x') / √(K(x, x) K(x', x')) on given axes, with a colour bar.
 
     The colours span the bulk of the entries off the diagonal, since correlations of a kernel often fill only a part of

@@ -50,7 +50,7 @@ def _same_heights(*axes: "Axes") -> None:
     """One range for all, with room for the legend above."""
     limits = np.array([each.get_ylim() for each in axes])
     for each in axes:
-        each.set_ylim(limits[:, 0].min() / 1.2, 12 * limits[:, 1].max())
+        each.set_ylim(limits[:, 0].min() / 1.2, 9 * limits[:, 1].max())
 
 
 def _biases(axes: "Axes", widths: tuple[int, ...], biases: list) -> None:

@@ -169,7 +169,7 @@ def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: 
     mine, others = [known.layout[d] for d in free_known], [x.layout[d] for d in free_x]
     batch = [x.layout[d] for d in dims.batch[1]]
     layout = tuple([*batch, *mine, *others] if known_first else [*batch, *others, *mine])
-    matrix, labels = _matrix(known, dims, pairs, x)
+    matrix, labels = _matrix(known, dims)
     maps = _mixing_maps(x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels)))
     return Wide(image(x.value, maps, finite_shape(layout)), layout, x.exponent + known.exponent)
 
@@ -209,10 +209,10 @@ class _Mix:
     free_x: list[int]
     batches: int
     known_first: bool
-    labels: tuple[str, ...]
+    labels: tuple[Any, ...]
 
 
-def _matrix(known: Det, dims: Dims, pairs: Sequence[tuple[int, int]], x: Wide) -> tuple[tp.Known, list[str]]:
+def _matrix(known: Det, dims: Dims) -> tuple[tp.Known, list[Any]]:
     """The known array and what each of its axes is: shared, new or contracted, numbered in the order of the map."""
     labels = []
     for d, dim in enumerate(known.layout):

@@ -36,7 +36,7 @@ def scan(step: Step, *operands: Any) -> list[Any]:
 
 def _entry(x: Any, t: int, where: str) -> Any:
     if isinstance(x, Concrete):
-        return Concrete(tuple(v[t] for v in x.values))
+        return Concrete(tuple(np.asarray(v[t]) for v in x.values))
     count = len(Widths.values)
     return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, 1, where), 0)
 

@@ -228,6 +228,9 @@ class Cut:
     outputs: tuple[int, ...]
 
 
+_TOGETHER = 8  # marked plain numbers in a piece
+
+
 def cut_program(fn: Callable, *args: Any, at: str) -> Cut:
     """The program of `fn`, cut after every run of equations of the primitive `at`."""
     body, _ = trace(fn, *args)
@@ -268,17 +271,21 @@ class _Numbers:
 
 
 def _groups(eqns: Sequence[Any], at: str, numbers: _Numbers) -> list[list[Any]]:
+    """The equations between cuts. A value with axes of its own (beside the two of the tile) is cut at once; of plain
+    numbers a few are computed together, as nothing reads them more than once or twice."""
     groups: list[list[Any]] = [[]]
-    after_cut = False
+    weight, marked = 0.0, False
     for eqn in eqns:
         if eqn.primitive.name == at and not any(isinstance(v, core.Literal) for v in eqn.invars):
             for new, old in zip(eqn.outvars, eqn.invars, strict=True):
                 numbers.alias(new, old)
-            after_cut = True
+            weight += 0.0 if marked else 1.0 if eqn.invars[0].aval.ndim > 2 else 1.0 / _TOGETHER
+            marked = True
             continue
-        if after_cut and groups[-1]:
+        if weight >= 1 and groups[-1]:
             groups.append([])
-        after_cut = False
+            weight = 0.0
+        marked = False
         groups[-1].append(eqn)
     return [g for g in groups if g]
 

@@ -33,7 +33,7 @@ def zeros(layout_like: Layout) -> Det:
 
 def as_det(x: Concrete, where: str) -> Det:
     """Numbers as a deterministic value: constant along wide axes, c · n^a elsewhere."""
-    values, layout = list(x.values), []
+    values, layout = [np.asarray(v) for v in x.values], []
     kept = 0
     for sizes in dims(x.shapes):
         if set(sizes) == {1}:
@@ -48,7 +48,7 @@ def as_det(x: Concrete, where: str) -> Det:
                 "its coordinates are not iid, so it has no place in the limit. Make it a parameter drawn in `init`."
             )
         if repeats:
-            values = [v.take(0, kept) for v in values]
+            values = [np.asarray(v.take(0, kept)) for v in values]
         kept += not repeats
         layout.append((axis,))
     coefficient, exponent = _power(values, where)
