@@ -1,11 +1,12 @@
 """Infinite-width limits of neural networks, read from the network's own code."""
 
 from widelimit.finite import empirical_ntk, verify
-from widelimit.limit import Kernel, Kernels, limit
+from widelimit.limit import ApproximationWarning, Kernel, Kernels, limit
 from widelimit.network import Network, constant, from_equinox, from_flax, normal, uniform
 from widelimit.trace import Refusal
 
 __all__ = [
+    "ApproximationWarning",
     "Kernel",
     "Kernels",
     "Network",

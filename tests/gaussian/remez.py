@@ -3,6 +3,8 @@
 Run as a script, prints them.
 """
 
+from itertools import pairwise
+
 import mpmath as mp
 
 
@@ -31,7 +33,7 @@ def _level(f, degree, nodes):
 def _extrema(error, nodes, per_gap=40):
     """One extremum of the error between each two of its sign changes."""
     points = []
-    for a, b in zip(nodes[:-1], nodes[1:], strict=True):
+    for a, b in pairwise(nodes):
         points += [a + (b - a) * i / per_gap for i in range(per_gap)]
     points.append(nodes[-1])
     values = [error(x) for x in points]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
-from gaussian.remez import arctan_over_x, remez
 
+from gaussian.remez import arctan_over_x, remez
 from widelimit.gaussian import _elementary
 from widelimit.gaussian._angle import angle
 from widelimit.gaussian._elementary import arccos, arctan

@@ -1,6 +1,6 @@
 """One Gaussian a side, any function: identities and independent references."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -78,19 +78,26 @@ def test_relu_agrees_with_the_arc_cosine():
     angle = np.arccos(-rho)
     # the angle at ρ = -1 is the square root of a rounding error
     np.testing.assert_allclose(slope, angle / (2 * np.pi), rtol=1e-6, atol=1e-8)
-    exact = np.sqrt(k11 * k22) / (2 * np.pi) * (np.sqrt((1 - rho) * (1 + rho)) + rho * angle)
-    np.testing.assert_allclose(value, exact, rtol=1e-6, atol=1e-9 * np.sqrt(k11 * k22).max(1, keepdims=True))
+    exact = (np.sqrt((1 - rho) * (1 + rho)) + rho * angle) / (2 * np.pi)
+    np.testing.assert_allclose(value / np.sqrt(k11 * k22), exact, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("name", "kinks"), [("tanh", (0.0,)), ("selu", (0.0,)), ("relu6", (0.0, 6.0)), ("softsign", (0.0,))])
+def at_one_shape(f, u):
+    """f(u) of a compiled f, compiled once."""
+    return np.asarray(f(np.append(u, np.zeros(-u.size % 16384))))[: u.size]
+
+
+@pytest.mark.parametrize(
+    ("name", "kinks"), [("tanh", (0.0,)), ("selu", (0.0,)), ("relu6", (0.0, 6.0)), ("softsign", (0.0,))]
+)
 def test_values_and_slopes_agree_with_a_fine_rule(name, kinks):
     phi = pointwise(name)
     k11, k22, rho = np.array([1e-4, 2.0, 1e4]), np.array([2e-4, 0.9, 3e3]), np.array([0.5, 0.99, 1.0])
     got = both(name)(*(jnp.asarray(x) for x in (k11, k22, rho * np.sqrt(k11 * k22))))
     for function, values in zip((phi, derivative(phi, 0)), got, strict=True):
         f = jax.jit(function.fn)
-        numpy = lambda u, f=f: np.asarray(f(np.resize(u, 4096)))[: u.size] if u.size <= 4096 else np.asarray(f(u))
-        expected = [reference(numpy, numpy, *law, kinks) for law in zip(k11, k22, rho, strict=True)]
+        padded = partial(at_one_shape, f)
+        expected = [reference(padded, padded, *law, kinks) for law in zip(k11, k22, rho, strict=True)]
         np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
@@ -142,7 +149,9 @@ def test_gradient_of_the_slope_agrees_with_its_closed_form():
 def test_parameters_are_arguments_and_differentiable():
     phi = Pointwise(lambda u, t: jax.scipy.special.erf(t * u), 1)
     t = jnp.asarray(0.7)
-    got = jax.value_and_grad(lambda t: expect_one(phi, phi, joint(jnp.asarray(1.0), jnp.asarray(1.0), jnp.asarray(0.5)), (t,), (t,)))(t)
+    got = jax.value_and_grad(
+        lambda t: expect_one(phi, phi, joint(jnp.asarray(1.0), jnp.asarray(1.0), jnp.asarray(0.5)), (t,), (t,))
+    )(t)
     expected = jax.value_and_grad(lambda t: arcsine(t**2, t**2, 0.5 * t**2))(t)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
@@ -175,6 +184,8 @@ def test_constants_and_independent_sides_factor():
 
 def test_description_names_kinks_and_bounds_the_error():
     rule, error = describe_one(pointwise("relu6"))
-    assert "kinks 0, 6" in rule and error <= 1e-6
+    assert "kinks 0, 6" in rule
+    assert error <= 1e-6
     rule, error = describe_one(pointwise("selu"))
-    assert "0 (order 1)" in rule and error <= 1e-6
+    assert "0 (order 1)" in rule
+    assert error <= 1e-6

@@ -17,7 +17,10 @@ LAW = np.array([[1.0, 0.2, 0.5, 0.1], [0.2, 1.2, -0.1, 0.3], [0.5, -0.1, 0.8, 0.
 
 def joint(c, p=2):
     rows = [[c[i, j] for j in range(len(c))] for i in range(len(c))]
-    pick = lambda a, b: tuple(tuple(row[b]) for row in rows[a])
+
+    def pick(a, b):
+        return tuple(tuple(row[b]) for row in rows[a])
+
     left, right = slice(0, p), slice(p, None)
     return Joint(pick(left, left), pick(right, right), pick(left, right), (None,) * p, (None,) * (len(c) - p))
 
@@ -35,11 +38,11 @@ def largest(c):
 def exact_largest(c):
     """max(a, b) = (a + b + |a - b|)/2, and E|x||y| in closed form."""
     plus, minus = jnp.array([1.0, 1, 0, 0]), jnp.array([1.0, -1, 0, 0])
-    swap = lambda v: jnp.roll(v, 2)
-    kxx, kyy, kxy = minus @ c @ minus, swap(minus) @ c @ swap(minus), minus @ c @ swap(minus)
+    other = jnp.roll(minus, 2)
+    kxx, kyy, kxy = minus @ c @ minus, other @ c @ other, minus @ c @ other
     root = jnp.sqrt(kxx * kyy)
     distance = 2 / jnp.pi * (jnp.sqrt(kxx * kyy - kxy**2) + kxy * jnp.arcsin(kxy / root))
-    return 0.25 * (plus @ c @ swap(plus) + distance)
+    return 0.25 * (plus @ c @ jnp.roll(plus, 2) + distance)
 
 
 def test_waves_agree_with_their_closed_form():
@@ -51,16 +54,19 @@ def test_waves_agree_with_their_closed_form():
 
 def test_independent_arguments_factor():
     c = LAW * (np.add.outer(np.arange(4), np.arange(4)) % 2 == 0)
-    one = lambda f, i: expect_one(
-        Pointwise(f, 1), Pointwise(f, 1), Joint(*(((jnp.asarray(c[a, b]),),) for a, b in ((i, i), (i + 2, i + 2), (i, i + 2))), (None,), (None,))
-    )
+
+    def one(f, i):
+        law = (((jnp.asarray(c[a, b]),),) for a, b in ((i, i), (i + 2, i + 2), (i, i + 2)))
+        return expect_one(Pointwise(f, 1), Pointwise(f, 1), Joint(*law, (None,), (None,)))
+
     np.testing.assert_allclose(gate(jnp.asarray(c)), one(jax.nn.sigmoid, 0) * one(jnp.sin, 1), rtol=1e-6)
 
 
 def test_max_agrees_with_its_closed_form_within_the_stated_error():
     c = jnp.asarray(LAW)
     rule, error = describe_several(MAX, MAX)
-    assert "lattice" in rule and error < 1e-3
+    assert "lattice" in rule
+    assert error < 1e-3
     assert abs(largest(c) - exact_largest(c)) < 6 * error
 
 

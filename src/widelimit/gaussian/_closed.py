@@ -183,8 +183,10 @@ def _rectified_pair(f: Rectified, g: Rectified, law: Law) -> Array:
 
 
 def _widened(a: float, b: float, law: Law) -> tuple[Array, Array, Array, Array, Array]:
-    """Law of (√2 a u + z, √2 b v + z'), z and z' independent standard normal, as
-    `(S1, C, S2, √(S1 S2 − C²), k11 k22 − c²)`: erf(a u) is the mean of its sign over z.
+    """Law of (√2 a u + z, √2 b v + z'), z and z' independent standard normal: erf(a u) is the mean of its sign over z.
+
+    Returns:
+        `(S1, C, S2, √(S1 S2 − C²), k11 k22 − c²)`.
     """
     s1, s2 = 1 + 2 * a * a * law.k11, 1 + 2 * b * b * law.k22
     determinant = angle(law.k11, law.c, law.k22).determinant

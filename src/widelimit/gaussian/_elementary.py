@@ -77,7 +77,7 @@ def _arctan_jvp(primals, tangents):
 
 @jax.custom_jvp
 def arccos(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """arccos(x) for |x| <= 1, at the speed of memory; a rounding beyond ±1 is taken as ±1.
+    """The arc-cosine of x for |x| <= 1, at the speed of memory; a rounding beyond ±1 is taken as ±1.
 
     Its derivative −1/√(1−x²) is infinite at ±1; there it is given as 0, the mean of the two sides of
     the cusp that the angle between two vectors has where they meet.

@@ -1,16 +1,15 @@
 """The choice between the rules for E[φ(u; θ) ψ(v; θ')]."""
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from widelimit.gaussian import _closed
 from widelimit.gaussian._closed import Law
-from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._family import form, known_family
+from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._recognise import recognise
 
 
@@ -29,6 +28,34 @@ class Description:
     formula: str
     rule: str
     error: float
+
+
+class _Pair(NamedTuple):
+    """One expectation: both functions, their law, their known parameters."""
+
+    phi: Pointwise
+    psi: Pointwise
+    joint: Joint
+    left_params: tuple
+    right_params: tuple
+
+    def swapped(self) -> "_Pair":
+        return _Pair(self.psi, self.phi, self.joint.swapped(), self.right_params, self.left_params)
+
+    def left(self) -> "_Side":
+        return _Side(self.phi, self.joint.left, self.joint.left_mean, self.left_params)
+
+    def right(self) -> "_Side":
+        return self.swapped().left()
+
+
+class _Side(NamedTuple):
+    """One function under the law of its own arguments."""
+
+    phi: Pointwise
+    covariance: tuple
+    means: tuple
+    params: tuple
 
 
 def expect(
@@ -57,31 +84,30 @@ def expect(
     arcsine kernel, Williams 1997; Hermite series; Gaussian integrals); the rest is integrated numerically.
     The derivative with respect to a cross-covariance is E[∂φ ∂ψ] (Price 1958).
     """
-    sides = (phi, psi, joint, left_params, right_params)
+    pair = _Pair(phi, psi, joint, tuple(left_params), tuple(right_params))
     if _independent(joint):
-        left = _one_sided(phi, joint.left, joint.left_mean, left_params, accuracy)
-        return left * _one_sided(psi, joint.right, joint.right_mean, right_params, accuracy)
+        return _mean(pair.left(), accuracy) * _mean(pair.right(), accuracy)
     if phi.arity == psi.arity == 1:
-        for rule in (_closed_pair, partial(_stein, accuracy), partial(_stein_swapped, accuracy)):
-            found = rule(*sides)
+        for found in (_closed_pair(pair), _stein(pair, accuracy), _stein(pair.swapped(), accuracy)):
             if found is not None:
                 return found
-        return _pair_quadrature(*sides, accuracy)
-    return _several(*sides, accuracy)
+        return _one_each(pair, accuracy)
+    return _several(pair, accuracy)
 
 
 def _independent(joint: Joint) -> bool:
     return all(c is None for row in joint.cross for c in row)
 
 
-def _closed_pair(phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tuple, right_params: tuple) -> Array | None:
+def _closed_pair(pair: _Pair) -> Array | None:
     """By closed form, if both functions have one together; a variance that is a structural zero is filled."""
+    joint = pair.joint
     entries = joint.left[0][0], joint.cross[0][0], joint.right[0][0]
     means = joint.left_mean[0], joint.right_mean[0]
     dtype = _dtype(*entries, *means)
     work = jnp.promote_types(dtype, jnp.float32)
-    f = form(phi, left_params, work)
-    g = form(psi, right_params, work) if f is not None else None
+    f = form(pair.phi, pair.left_params, work)
+    g = form(pair.psi, pair.right_params, work) if f is not None else None
     if f is None or g is None:
         return None
     k11, c, k22 = (jnp.zeros((), work) if x is None else jnp.asarray(x, work) for x in entries)
@@ -90,25 +116,19 @@ def _closed_pair(phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tupl
     return None if value is None else value.astype(dtype)
 
 
-def _stein(accuracy: float, phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tuple, right_params: tuple) -> Array | None:
+def _stein(pair: _Pair, accuracy: float) -> Array | None:
     """E[(a + b u) ψ(v)] = E[a + b u] E[ψ(v)] + b c E[ψ'(v)] for a ψ without jumps: nothing to integrate for each pair."""
     from widelimit.gaussian._jumps import jumps
 
-    line = recognise(phi) if not left_params else None
-    if line is None or line.terms or len(line.polynomial) > 2 or right_params or jumps(psi, ()):
+    line = None if pair.left_params or pair.right_params else recognise(pair.phi)
+    if line is None or line.terms or len(line.polynomial) > 2 or jumps(pair.psi, ()):
         return None
     offset, slope = (*line.polynomial, 0.0, 0.0)[:2]
-    right = partial(_one_sided, covariance=joint.right, means=joint.right_mean, params=right_params, accuracy=accuracy)
-    value = slope * joint.cross[0][0] * right(derivative(psi, 0))
-    centre = offset if joint.left_mean[0] is None else offset + slope * joint.left_mean[0]
-    if isinstance(centre, float) and centre == 0:
+    side, mean = pair.right(), pair.joint.left_mean[0]
+    value = slope * pair.joint.cross[0][0] * _mean(side._replace(phi=derivative(pair.psi, 0)), accuracy)
+    if mean is None and offset == 0:
         return value
-    return value + centre * right(psi)
-
-
-def _stein_swapped(accuracy: float, phi, psi, joint: Joint, left_params: tuple, right_params: tuple) -> Array | None:
-    """The same with the line on the right."""
-    return _stein(accuracy, psi, phi, joint.swapped(), right_params, left_params)
+    return value + (offset if mean is None else offset + slope * mean) * _mean(side, accuracy)
 
 
 def _dtype(*arrays: Array | None) -> Any:
@@ -116,35 +136,36 @@ def _dtype(*arrays: Array | None) -> Any:
     return jnp.result_type(float, *(x for x in arrays if x is not None))
 
 
-def _pair_quadrature(phi, psi, joint, left_params, right_params, accuracy: float) -> Array:
+def _one_each(pair: _Pair, accuracy: float) -> Array:
     from widelimit.gaussian._quadrature import expect_one
 
-    return expect_one(phi, psi, joint, left_params, right_params, accuracy=accuracy)
+    return expect_one(*pair, accuracy=accuracy)
 
 
-def _several(phi, psi, joint, left_params, right_params, accuracy: float) -> Array:
+def _several(pair: _Pair, accuracy: float) -> Array:
     from widelimit.gaussian._several import expect_several
 
-    return expect_several(phi, psi, joint, left_params, right_params, accuracy=accuracy)
+    return expect_several(*pair, accuracy=accuracy)
 
 
-def _one_sided(phi: Pointwise, covariance: tuple, means: tuple, params: tuple, accuracy: float) -> Array:
+def _mean(side: _Side, accuracy: float) -> Array:
     """E[φ(u; θ)]."""
+    phi, covariance, means, params = side
     if all(k is None for row in covariance for k in row):
         return phi.fn(*(jnp.zeros(()) if m is None else m for m in means), *params)
-    if phi.arity == 1:
-        found = _closed_mean(phi, covariance[0][0], means[0], params)
-        if found is not None:
-            return found
+    found = _closed_mean(side) if phi.arity == 1 else None
+    if found is not None:
+        return found
     alone = Joint(covariance, (), tuple(() for _ in covariance), means, ())
-    integrate = _pair_quadrature if phi.arity == 1 else _several
-    return integrate(phi, ONE, alone, params, (), accuracy)
+    integrate = _one_each if phi.arity == 1 else _several
+    return integrate(_Pair(phi, ONE, alone, params, ()), accuracy)
 
 
-def _closed_mean(phi: Pointwise, k: Array, m: Array | None, params: tuple) -> Array | None:
+def _closed_mean(side: _Side) -> Array | None:
+    k, m = side.covariance[0][0], side.means[0]
     dtype = _dtype(k, m)
     work = jnp.promote_types(dtype, jnp.float32)
-    found = form(phi, params, work)
+    found = form(side.phi, side.params, work)
     if found is None:
         return None
     value = _closed.mean(found, jnp.asarray(k, work), None if m is None else jnp.asarray(m, work))
@@ -154,11 +175,18 @@ def _closed_mean(phi: Pointwise, k: Array, m: Array | None, params: tuple) -> Ar
 def describe(phi: Pointwise, *, accuracy: float = 1e-6) -> Description:
     """What `expect` makes of a function: recognition, rule and error estimate.
 
-    The error of numerical rules is the one they stop at, relative to √(E[φ²]E[ψ²]). A function with known
-    parameters is described after its first use.
+    The error of numerical rules is relative to √(E[φ²]E[ψ²]); not-a-number where it cannot be known. A function
+    with known parameters is recognised at its first use, so is best described after it.
     """
     found = (recognise(phi) or known_family(phi)) if phi.arity == 1 else None
     if found is not None:
         return Description(found.name, str(found), "closed form", 0.0)
-    rule = "quadrature" if phi.arity == 1 else "several Gaussians"
-    return Description(phi.label, "", rule, accuracy)
+    rule, error = _numerical(phi, accuracy)
+    return Description(phi.label, "", rule, error)
+
+
+def _numerical(phi: Pointwise, accuracy: float) -> tuple[str, float]:
+    from widelimit.gaussian._quadrature import describe_one
+    from widelimit.gaussian._several import describe_several
+
+    return describe_one(phi, accuracy) if phi.arity < 2 else describe_several(phi, phi, accuracy)

@@ -40,7 +40,9 @@ def one_sided_slope(places: tuple, law: Law, mean: Callable[[Array, Array], Arra
     """E[Σ_c J_c δ'_c(u) g(v)] = -Σ_c J_c ∂/∂c (p(c) E[g(v) | u = c])."""
     total = 0.0
     for c, size in places:
-        place = jnp.broadcast_to(jnp.asarray(c, law.k12.dtype), jnp.broadcast_shapes(law.k11.shape, law.k22.shape, law.k12.shape))
+        place = jnp.broadcast_to(
+            jnp.asarray(c, law.k12.dtype), jnp.broadcast_shapes(law.k11.shape, law.k22.shape, law.k12.shape)
+        )
         total = total - size * jax.jvp(lambda c: _weighted(law, c, mean), (place,), (jnp.ones_like(place),))[1]
     return total
 

@@ -101,7 +101,9 @@ def _grid() -> np.ndarray:
 def _scale(phi: Pointwise) -> np.ndarray:
     """The size of φ, φ', φ'' near the origin."""
     grid = _grid()
-    return phi.remember("scale", lambda: np.median(np.abs(concretely(phi, grid, ORDERS)[:-1, np.abs(grid) < 10]), 1) + 1e-3)
+    return phi.remember(
+        "scale", lambda: np.median(np.abs(concretely(phi, grid, ORDERS)[:-1, np.abs(grid) < 10]), 1) + 1e-3
+    )
 
 
 def _gap(a: np.ndarray, b: np.ndarray, fa: np.ndarray, fb: np.ndarray) -> np.ndarray:

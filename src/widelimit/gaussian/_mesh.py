@@ -1,5 +1,6 @@
 """Where the panels of a composite rule should end for a given function, whatever the Gaussian."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ def _make(phi: Pointwise, order: int) -> Mesh:
     scale = np.max(np.abs(concretely(phi, np.linspace(-4, 4, 65) + 1e-3, order)), 1)[:, None] + 1e-12
     marks = list(places or (0.0,))
     stops = [-_FAR, *marks, _FAR]
-    for a, b in zip(stops[:-1], stops[1:], strict=True):
+    for a, b in pairwise(stops):
         # towards the outside from the outermost kinks, from left to right in between
         marks += _walk(phi, order, scale, b, a) if a == -_FAR else _walk(phi, order, scale, a, b)
     marks = sorted(marks)

@@ -86,8 +86,7 @@ def derivative(phi: Pointwise, i: int) -> Pointwise:
     """
     if not 0 <= i < phi.arity:
         raise IndexError(
-            f"`derivative(phi, {i})`: phi has {phi.arity} Gaussian argument(s); "
-            f"expected 0 <= i < {phi.arity}"
+            f"`derivative(phi, {i})`: phi has {phi.arity} Gaussian argument(s); expected 0 <= i < {phi.arity}"
         )
     return phi.remember(("derivative", i), lambda: _differentiate(phi, i))
 

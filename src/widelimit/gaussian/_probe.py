@@ -74,8 +74,7 @@ _VALUES: dict[type, Callable[..., np.ndarray]] = {
     Rectified: lambda f, u: np.where(u > 0, u**f.order, f.at_zero * (u == 0) * (f.order == 0)),
     Erf: lambda f, u: _erf(f.slope * u + f.offset),
     ErfLine: lambda f, u: u * _erf(f.slope * u),
-    ErfLineSlope: lambda f, u: _erf(f.slope * u)
-    + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
+    ErfLineSlope: lambda f, u: _erf(f.slope * u) + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
     Sine: lambda f, u: np.sin(f.frequency * u + f.phase),
     Exponential: lambda f, u: np.exp(f.rate * u),
     Bump: lambda f, u: np.exp(-f.sharpness * (u - f.centre) ** 2),

@@ -7,7 +7,6 @@ runs only where some entry needs it.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +31,13 @@ TIERS = ((32, 97), (128, 321))
 
 
 def expect_one(
-    phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tuple = (), right_params: tuple = (), *, accuracy: float = 1e-6
+    phi: Pointwise,
+    psi: Pointwise,
+    joint: Joint,
+    left_params: tuple = (),
+    right_params: tuple = (),
+    *,
+    accuracy: float = 1e-6,
 ) -> Array:
     """E[φ(u; left_params) ψ(v; right_params)] for at most one Gaussian a side.
 
@@ -67,13 +72,18 @@ def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
     try:
         places = kinks(phi)
     except TypeError:
-        return f"Hermite series of {LONG} terms, panels on a fixed grid (parameters: kinks not searched for)", float("nan")
+        return f"Hermite series of {LONG} terms, panels on a fixed grid (parameters: kinks not searched for)", float(
+            "nan"
+        )
     error = max(accuracy, MESH_ERROR)
     if places:
         if is_piecewise_linear(phi):
             return "density at the kinks " + ", ".join(f"{kink.place:.6g}" for kink in places), error
         where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
-        return f"Hermite series of {LONG} terms split at {where}; panels over the plane where it converges slowly", error
+        return (
+            f"Hermite series of {LONG} terms split at {where}; panels over the plane where it converges slowly",
+            error,
+        )
     limits = ", ".join(f"{terms} terms to variance {_reach(phi, 1, nodes, False) ** 2:.3g}" for terms, nodes in TIERS)
     return f"Hermite series ({limits}, then {LONG} by panels); panels over the plane where it converges slowly", error
 
@@ -111,19 +121,23 @@ def _make_line(phi: Pointwise) -> Callable:
     return line
 
 
+def _unit(mean: Array, variance: Array) -> float:
+    """E[1]."""
+    return 1.0
+
+
 def _line_rule(phi: Pointwise, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """∂E/∂m = E[φ'] and ∂E/∂k = ½E[φ''], in the sense of distributions."""
     (mean, variance, params), (dm, dk, dp) = primals, tangents
     value, total = _line(phi)(*primals), 0.0
     law = Law(variance, variance, variance, mean, mean)
-    one = lambda centre, rest: 1.0
     if _moves(dm):
         slope = _line(derivative(phi, 0))(*primals)
-        total = total + dm * (slope + _jumps.one_sided(_jumps.jumps(phi, params), law, one))
+        total = total + dm * (slope + _jumps.one_sided(_jumps.jumps(phi, params), law, _unit))
     if _moves(dk):
         slope = derivative(phi, 0)
-        curvature = _line(derivative(slope, 0))(*primals) + _jumps.one_sided(_jumps.jumps(slope, params), law, one)
-        total = total + 0.5 * dk * (curvature + _jumps.one_sided_slope(_jumps.jumps(phi, params), law, one))
+        curvature = _line(derivative(slope, 0))(*primals) + _jumps.one_sided(_jumps.jumps(slope, params), law, _unit)
+        total = total + 0.5 * dk * (curvature + _jumps.one_sided_slope(_jumps.jumps(phi, params), law, _unit))
     for i, tangent in enumerate(dp):
         if _moves(tangent):
             total = total + tangent * _line(parameter_derivative(phi, i))(*primals)
@@ -177,11 +191,18 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves(args)))
     functions = _functions(phi, order, lp), _functions(psi, order, rp)
     if order <= 1 and not lp and not rp and is_piecewise_linear(phi) and is_piecewise_linear(psi):
-        return _spread(over_kinks(phi, psi, law, (_pair_of_means(phi, law.m1, law.k11), _pair_of_means(psi, law.m2, law.k22)))[: order + 1], shape)
+        return _spread(
+            over_kinks(phi, psi, law, (_pair_of_means(phi, law.m1, law.k11), _pair_of_means(psi, law.m2, law.k22)))[
+                : order + 1
+            ],
+            shape,
+        )
     choice = partial(_careful, phi, psi, order, accuracy, args, shape)
     for terms, nodes in reversed(TIERS):
         reach = _reach(phi, order, nodes, bool(lp)), _reach(psi, order, nodes, bool(rp))
-        choice = partial(_series_or, choice, law, functions, shape=shape, terms=terms, nodes=nodes, reach=reach, accuracy=accuracy)
+        choice = partial(
+            _series_or, choice, law, functions, shape=shape, terms=terms, nodes=nodes, reach=reach, accuracy=accuracy
+        )
     return choice()
 
 
@@ -191,7 +212,9 @@ def _pair_of_means(phi: Pointwise, mean: Array | None, variance: Array) -> tuple
     return tuple(_line(f)(centre, variance, ()) for f in derivatives(phi, 1))
 
 
-def _series_or(otherwise: Callable, law: Law, functions: tuple, *, shape, terms, nodes, reach, accuracy) -> tuple[Array, ...]:
+def _series_or(
+    otherwise: Callable, law: Law, functions: tuple, *, shape, terms, nodes, reach, accuracy
+) -> tuple[Array, ...]:
     if min(reach) == 0:
         return otherwise()
     a = _series.side(functions[0], law.m1, law.k11, terms=terms, nodes=nodes)
@@ -208,7 +231,9 @@ def _unfinished(a: _series.Side, b: _series.Side, rho: Array, accuracy: float) -
     return jnp.abs(rho) ** a.coefficients.shape[0] * jnp.sqrt(a.tail * b.tail) > tolerance
 
 
-def _careful(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, args: tuple, shape: tuple[int, ...]) -> tuple[Array, ...]:
+def _careful(
+    phi: Pointwise, psi: Pointwise, order: int, accuracy: float, args: tuple, shape: tuple[int, ...]
+) -> tuple[Array, ...]:
     """A long series with coefficients integrated panel by panel; over the plane, entries where even that does not converge."""
     law, lp, rp = args
     meshes = _mesh(phi, order, lp), _mesh(psi, order, rp)
@@ -308,7 +333,9 @@ def _moves(tangent) -> bool:
 
 def parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
     """∂φ/∂θ_i, a function of the same arguments and parameters."""
-    return phi.remember(("parameter", i), lambda: Pointwise(partial(_parameter_slope, phi, i), 1, f"d/dθ{i}({phi.label})"))
+    return phi.remember(
+        ("parameter", i), lambda: Pointwise(partial(_parameter_slope, phi, i), 1, f"d/dθ{i}({phi.label})")
+    )
 
 
 def _parameter_slope(phi: Pointwise, i: int, u: Array, *params: Array) -> Array:

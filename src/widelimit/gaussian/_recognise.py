@@ -43,7 +43,11 @@ def recognise_at(phi: Pointwise, params: tuple) -> Form | None:
     if sample is None:
         return None
     with np.errstate(all="ignore"):
-        return _polynomial(points, sample) or _rectified(phi, params, points, sample) or _smooth(phi, params, points, sample)
+        return (
+            _polynomial(points, sample)
+            or _rectified(phi, params, points, sample)
+            or _smooth(phi, params, points, sample)
+        )
 
 
 # --- polynomials, and polynomials with a kink at zero -------------------------------------

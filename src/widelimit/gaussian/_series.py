@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-
 _BLOCK, _UNROLLED = 16, 2
 
 
@@ -53,7 +52,9 @@ def side(functions: tuple[Callable, ...], mean: Array | None, variance: Array, *
     return Side(means, coefficients, _tail(coefficients, jnp.tensordot(weight, top**2, 1)))
 
 
-def careful_side(functions: tuple[Callable, ...], mean: Array | None, variance: Array, edges: Array, *, terms: int) -> Side:
+def careful_side(
+    functions: tuple[Callable, ...], mean: Array | None, variance: Array, edges: Array, *, terms: int
+) -> Side:
     """As `side`, by Gauss–Legendre panels between the given edges (in standard units): for functions of any scale."""
     x, weight = panel_nodes(edges)
     u = jnp.sqrt(jnp.maximum(variance, 0)) * x

@@ -22,7 +22,13 @@ _CHUNK = 64
 
 
 def expect_several(
-    phi: Pointwise, psi: Pointwise, joint: Joint, left_params: tuple = (), right_params: tuple = (), *, accuracy: float = 1e-6
+    phi: Pointwise,
+    psi: Pointwise,
+    joint: Joint,
+    left_params: tuple = (),
+    right_params: tuple = (),
+    *,
+    accuracy: float = 1e-6,
 ) -> Array:
     """E[φ(u; left_params) ψ(v; right_params)] for any numbers of Gaussians.
 
@@ -40,7 +46,9 @@ def expect_several(
     """
     if phi.arity + psi.arity == 0:
         return phi.fn(*left_params) * psi.fn(*right_params)
-    joint, left_params, right_params = jax.tree.map(jnp.asarray, (_as_tree(joint), tuple(left_params), tuple(right_params)))
+    joint, left_params, right_params = jax.tree.map(
+        jnp.asarray, (_as_tree(joint), tuple(left_params), tuple(right_params))
+    )
     return _value(phi, psi, accuracy)(joint, left_params, right_params)
 
 
@@ -55,8 +63,12 @@ def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> 
     if n == 0:
         return "evaluated", 0.0
     smooth = _smooth(phi) and _smooth(psi)
-    nodes, weights = _nodes(n, smooth, accuracy)
-    name = f"tensor Gauss–Hermite, {nodes.shape[1]} nodes" if smooth and n in TENSOR else f"lattice, {SHIFTS} shifts of {_points(n)} nodes"
+    nodes, _ = _nodes(n, smooth, accuracy)
+    name = (
+        f"tensor Gauss–Hermite, {nodes.shape[1]} nodes"
+        if smooth and n in TENSOR
+        else f"lattice, {SHIFTS} shifts of {_points(n)} nodes"
+    )
     try:
         return name, _measure(phi, psi, smooth, accuracy)
     except TypeError:
@@ -95,16 +107,23 @@ def _make_value(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable:
     smooth = _smooth(phi) and _smooth(psi)
 
     def value(law: tuple, lp: tuple, rp: tuple) -> Array:
-        return _integrate(lambda u, v, _: phi.fn(*u, *lp) * psi.fn(*v, *rp), law, (lp, rp), smooth=smooth, accuracy=accuracy)
+        return _integrate(
+            lambda u, v, _: phi.fn(*u, *lp) * psi.fn(*v, *rp), law, (lp, rp), smooth=smooth, accuracy=accuracy
+        )
 
     value = jax.custom_jvp(value)
     value.defjvp(partial(_rule, phi, psi, accuracy, smooth), symbolic_zeros=True)
     return value
 
 
-def _rule(phi: Pointwise, psi: Pointwise, accuracy: float, smooth: bool, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _rule(
+    phi: Pointwise, psi: Pointwise, accuracy: float, smooth: bool, primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
     """Price: ∂E/∂C_ab = ½E[∂_a∂_b(φψ)] for each entry, so E[∂_iφ ∂_jψ] for a cross-covariance."""
-    expect = lambda f, g: _value(f, g, accuracy)(*primals)
+
+    def expect(f: Pointwise, g: Pointwise) -> Array:
+        return _value(f, g, accuracy)(*primals)
+
     value, total = expect(phi, psi), 0.0
     left, right, cross, m1, m2 = tangents[0]
     for i, j, t in _moving(cross):
@@ -185,20 +204,32 @@ def _root(law: tuple, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
     rows = [(*left[i], *cross[i]) for i in range(len(left))]
     rows += [(*(cross[i][j] for i in range(len(left))), *right[j]) for j in range(len(right))]
     dtype = jnp.result_type(*(x for x in jax.tree.leaves(law)), jnp.float32)
-    spread = lambda x: jnp.zeros(shape, dtype) if x is None else jnp.broadcast_to(x, shape).astype(dtype)
+
+    def spread(x: Array | None) -> Array:
+        return jnp.zeros(shape, dtype) if x is None else jnp.broadcast_to(x, shape).astype(dtype)
+
     covariance = jnp.stack([jnp.stack([spread(x) for x in row], -1) for row in rows], -2)
     values, vectors = jnp.linalg.eigh(covariance)
     floor = 64 * jnp.finfo(dtype).eps * jnp.max(jnp.abs(values), -1, keepdims=True)
     length = jnp.sqrt(jnp.maximum(values, 0))
     inverse = jnp.where(values > floor, 1 / jnp.where(values > floor, length, 1), 0)
-    front = lambda x: jnp.moveaxis(x, (-2, -1), (0, 1))
-    return front(vectors * length[..., None, :]), front(vectors * inverse[..., None, :]), jnp.stack([spread(m) for m in (*m1, *m2)])
+    return (
+        _front(vectors * length[..., None, :]),
+        _front(vectors * inverse[..., None, :]),
+        jnp.stack([spread(m) for m in (*m1, *m2)]),
+    )
+
+
+def _front(matrix: Array) -> Array:
+    return jnp.moveaxis(matrix, (-2, -1), (0, 1))
 
 
 def _parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
     """∂φ/∂θ_i, a function of the same arguments and parameters."""
     as_gaussian = Pointwise(phi.fn, phi.arity + i + 1, phi.label)
-    return phi.remember(("parameter", i), lambda: Pointwise(derivative(as_gaussian, phi.arity + i).fn, phi.arity, f"dθ{i}({phi.label})"))
+    return phi.remember(
+        ("parameter", i), lambda: Pointwise(derivative(as_gaussian, phi.arity + i).fn, phi.arity, f"dθ{i}({phi.label})")
+    )
 
 
 def _smooth(phi: Pointwise) -> bool:
@@ -209,9 +240,14 @@ def _smooth(phi: Pointwise) -> bool:
 def _seek_kinks(phi: Pointwise) -> bool:
     lines = np.random.default_rng(0).normal(size=(3, 2, phi.arity))
     try:
-        return not any(kink.order < 2 for a, b in lines for kink in kinks(Pointwise(lambda t, a=a, b=b: phi.fn(*(x + y * t for x, y in zip(a, b))), 1)))
+        return not any(kink.order < 2 for start, step in lines for kink in kinks(_along(phi, start, step)))
     except TypeError:
         return False
+
+
+def _along(phi: Pointwise, start: np.ndarray, step: np.ndarray) -> Pointwise:
+    """φ on the line start + t·step, a function of t."""
+    return Pointwise(lambda t: phi.fn(*(a + b * t for a, b in zip(start.tolist(), step.tolist(), strict=True))), 1)
 
 
 def _nodes(n: int, smooth: bool, accuracy: float) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from widelimit import gaussian, trace
 from widelimit import program as tp
@@ -89,13 +90,32 @@ def operations(value: tp.Value) -> str:
     return " ".join(dict.fromkeys(reversed(names))) or "linear"
 
 
+class ApproximationWarning(UserWarning):
+    """The kernel is that of a network whose drawn entries are Gaussian; the network's own are not."""
+
+
+def approximations(reading: trace.Reading) -> list[str]:
+    """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
+    narrow = {v.weight.path: _narrow(v) for v in trace.reachable(reading.output) if _narrow(v)}
+    return [
+        f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as Gaussian with the same variance "
+        "(use a normal initialiser for the exact limit)"
+        for path, how in narrow.items()
+        if reading.laws[path].kind in ("uniform", "truncated_normal")
+    ]
+
+
+def _narrow(v: tp.Value) -> str:
+    if isinstance(v, tp.Vector):
+        return "not summed over"
+    if isinstance(v, tp.MatMul) and isinstance(v.h, tp.Given) and v.contracted:
+        taps = math.prod(w.size for w in v.windows)
+        return f"summed over {taps * math.prod(v.h.shape[i] for i in v.contracted)} entries of the input only"
+    return ""
+
+
 def _notes(reading: trace.Reading) -> list[str]:
     used = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.MatMul | tp.Vector)}
-    vectors = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.Vector)}
-    notes = []
-    for path, law in reading.laws.items():
-        if path in vectors and law.kind in ("uniform", "truncated_normal") and law.variance.exponent == 0:
-            notes.append(f"the vector {path!r} is drawn from a {law.kind.replace('_', ' ')} law; it is treated as Gaussian with the same variance")
-        if path not in used and law.kind not in ("constant", "fixed"):
-            notes.append(f"the parameter {path!r} drops out of the limit (its variance falls like n^{law.variance.exponent}, or it is not used)")
-    return notes
+    dropped = [p for p, law in reading.laws.items() if p not in used and law.kind not in ("constant", "fixed")]
+    unused = [f"the parameter {p!r} drops out of the limit (its variance is of order n^{reading.laws[p].variance.exponent}, or it is not used)" for p in dropped]
+    return [*approximations(reading), *unused]

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jax import Array
 from jaxtyping import PyTree
 
 from widelimit import trace
-from widelimit.limit._explain import Explanation, explain
+from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._printed import Program
@@ -75,6 +76,8 @@ def limit(
     _check_arguments(net, accuracy)
     kernel = Kernel(_read(net, example, learning_rates, widths), accuracy)
     kernel.check()
+    for approximation in approximations(kernel.reading):
+        warnings.warn(f"`wl.limit`: {approximation}", ApproximationWarning, stacklevel=2)
     return kernel
 
 

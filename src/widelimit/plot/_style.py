@@ -67,7 +67,15 @@ def width_axis(axes: "Axes", widths: Sequence[int]) -> None:
 def slope_guide(axes: "Axes", widths: Sequence[int], start: float, exponent: float, label: str) -> None:
     """A grey line ∝ n^exponent through `start` at the smallest width: dotted for -1/2, dashed for -1."""
     end = start * (widths[-1] / widths[0]) ** exponent
-    axes.plot([widths[0], widths[-1]], [start, end], "--" if exponent == -1 else ":", color=GREY, linewidth=1.4, label=label, zorder=1)
+    axes.plot(
+        [widths[0], widths[-1]],
+        [start, end],
+        "--" if exponent == -1 else ":",
+        color=GREY,
+        linewidth=1.4,
+        label=label,
+        zorder=1,
+    )
 
 
 def _matplotlib() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +30,9 @@ def read_program(bodies: Sequence[Body], inputs: Sequence[Any], caller: str = ""
     return Walker(dispatch, _lift, _enter).walk(bodies, inputs, caller)
 
 
-def _lift(values: Sequence[Any]) -> Concrete:
+def _lift(values: Sequence[Any]) -> Concrete | Randomness:
+    if any(_is_key(v) for v in values):
+        return Randomness()
     return Concrete(tuple(np.asarray(v) for v in values))
 
 
@@ -45,6 +48,8 @@ def dispatch(step: Step, operands: list[Any]) -> list[Any]:
 
 
 def _outputs(step: Step, operands: list[Any]) -> Any:
+    if (empty := _empty(step)) is not None:
+        return empty
     if any(isinstance(x, Randomness) for x in operands) or step.name.startswith("random_") or step.name == "rng_bit_generator":
         return _random(step, operands)
     if all(isinstance(x, Concrete) for x in operands) and step.name not in ("scan", "cond"):
@@ -56,6 +61,14 @@ def _outputs(step: Step, operands: list[Any]) -> Any:
     if step.name in RULES:
         return RULES[step.name](step, *operands)
     raise Refusal(_no_rule(step, operands))
+
+
+def _empty(step: Step) -> list[Concrete] | None:
+    """Arrays without entries (padding by nothing) are constants."""
+    outputs = range(len(step.eqns[0].outvars))
+    if step.name in ("scan", "cond") or not all(0 in s for i in outputs for s in step.shapes(i)):
+        return None
+    return [Concrete(tuple(np.zeros(s, step.dtype(i)) for s in step.shapes(i))) for i in outputs]
 
 
 def _no_rule(step: Step, operands: list[Any]) -> str:
@@ -91,9 +104,13 @@ def _random(step: Step, operands: list[Any]) -> Any:
     return [Randomness() for _ in step.eqns[0].outvars]
 
 
-def _evaluated(step: Step, operands: list[Any]) -> list[Concrete]:
+def _evaluated(step: Step, operands: list[Any]) -> list[Concrete | Randomness]:
     rows = [step.bind(*(x.values[w] for x in operands), width=w) for w in range(len(step.eqns))]
-    return [Concrete(tuple(np.asarray(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    return [_lift([row[i] for row in rows]) for i in range(len(rows[0]))]
+
+
+def _is_key(value: Any) -> bool:
+    return hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def _all_known(step: Step, operands: list[Any]) -> list[Det] | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Concrete, Leaf, Refusal, finite_axes
+from widelimit.trace._abstract import Axis, Concrete, Det, Leaf, Refusal, finite_axes
+from widelimit.trace._contraction import Dims, matmul
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import on_axis, remap, single_axis
 from widelimit.trace._place import place
-from widelimit.trace._structural import drop_dim, sliced
+from widelimit.trace._structural import add_dim, drop_dim, sliced
 from widelimit.trace._table import rule
 
 
@@ -34,6 +36,8 @@ def dynamic_slice(step: Step, x: Any, *starts: Any) -> Any:
 def gather(step: Step, x: Any, indices: Any) -> Any:
     """Rows picked at constant indices along one dimension (x[idx], jnp.take)."""
     numbers = step.params["dimension_numbers"]
+    if isinstance(x, Leaf):
+        return _embedding(step, x, indices)
     simple = len(numbers.start_index_map) == 1 and not numbers.operand_batching_dims
     if not isinstance(indices, Concrete) or not simple or numbers.collapsed_slice_dims != numbers.start_index_map:
         raise Refusal(f"at {step.where}: random values are gathered at places that depend on the example, or along several axes; no rule yet")
@@ -45,6 +49,33 @@ def gather(step: Step, x: Any, indices: Any) -> Any:
         count = len(step.eqns)
         return drop_dim(sliced(x, dim, (int(index),) * count, (int(index) + 1,) * count, 1, step.where), dim)
     return _picked(step, x, dim, index)
+
+
+def _embedding(step: Step, table: Leaf, indices: Any) -> Any:
+    """Rows of a parameter (token embeddings): the product of one-hot vectors with it."""
+    numbers, index = step.params["dimension_numbers"], place(indices, None, step.where)
+    rank, collapsed = len(step.shapes()[0]), numbers.collapsed_slice_dims == (0,)
+    offsets = len(table.sizes) - collapsed
+    whole = [1, *step.eqns[0].invars[0].aval.shape[1:]] == list(step.params["slice_sizes"])
+    if not whole or numbers.start_index_map[0] != 0 or numbers.offset_dims != tuple(range(rank - offsets, rank)) or numbers.operand_batching_dims:
+        raise Refusal(f"at {step.where}: entries of the parameter {table.parameter.path!r} are gathered along several axes, or in part; only whole rows `table[ids]` are read")
+    if not isinstance(index, Det) or len(set(table.sizes[0])) > 1:
+        raise Refusal(f"at {step.where}: rows of {table.parameter.path!r} are picked at random places, or along the width; no rule")
+    count, last = len(step.eqns), rank - offsets
+    index = drop_dim(sliced(index, last, (0,) * count, (1,) * count, 1, step.where), last)
+    hot = one_hot(index, table.sizes[0])
+    rows = matmul(table, hot, Dims(((0,), (last,)), ((), ())), leaf_first=False, where=step.where)
+    return rows if collapsed else add_dim(rows, last, count)
+
+
+def one_hot(index: Det, rows: tuple[int, ...]) -> Det:
+    """Known indices as vectors that are one at the index."""
+
+    def fn(i: Any) -> Any:
+        return (jnp.asarray(i)[..., None] == jnp.arange(rows[0])).astype(jnp.float32)
+
+    known = tp.apply(fn, (*index.known.shape, rows[0]), index.known, name="one_hot")
+    return Det(known, (*index.layout, (Axis(rows, False),)))
 
 
 def _picked(step: Step, x: Any, dim: int, index: np.ndarray) -> Any:

@@ -208,10 +208,20 @@ def _joint_axis(kinds: Sequence[Axis | None], operands: Sequence[Placed], where:
     joint = Axis(sizes, True)
     if joint.wide:
         if any(k is None for k in random):
-            raise Refusal(f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths")
+            raise Refusal(_repeated_message([x for k, x in zip(kinds, operands, strict=True) if k is None and isinstance(x, Wide)], where))
         return joint
     is_copies = all(k is not None and k.copies for k in random) and all(k is None or k.copies for k in kinds)
     return Axis(sizes, is_copies)
+
+
+def _repeated_message(repeated: Sequence[Wide], where: str) -> str:
+    if any(not any(a.copies for a in axes(x.layout)) for x in repeated):
+        return (
+            f"at {where}: a random number (a trainable scalar, a gate, one coordinate) meets every coordinate of a wide vector: the output stays "
+            "random through it, and so does its tangent kernel; not a Gaussian process. Start it at a constant and freeze it "
+            "(`learning_rates={path: 0}`), or give it the width's axis."
+        )
+    return f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths"
 
 
 def spread_to(x: Placed, layout: Layout, where: str) -> Placed:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Concrete, Det, Layout, Leaf, Refusal, Segmented, Wide, dims, finite_shape
+from widelimit.trace._abstract import Axis, Concrete, Det, Layout, Leaf, Refusal, Segmented, Wide, axes, dims, finite_shape
 from widelimit.trace._layout import image
 from widelimit.trace._scale import Scale, fit
 
@@ -103,14 +103,8 @@ def place_leaf(leaf: Leaf, like: Layout | None, where: str) -> Wide:
     """A parameter as an initial vector: copies along width and replicas, independent along finite axes."""
     parameter = leaf.parameter
     layout = tuple(_leaf_dim(leaf, d, like, where) for d in range(len(leaf.sizes)))
-    if not any(a.copies for dim in layout for a in dim):
-        raise Refusal(
-            f"at {where}: the parameter {parameter.path!r} is random but has no axis that grows with the width and is not "
-            "averaged over: the network's output stays random through it (its NTK would be random too). "
-            "Freeze it (`learning_rates={...: 0}` with a constant start), or give it a wide axis."
-        )
     free = [a.copies or bool(leaf.labels[d]) for d, dim in enumerate(layout) for a in dim]
-    finite = [(a, own) for (a, own) in zip([a for dim in layout for a in dim], free, strict=True) if not a.copies]
+    finite = [(a, own) for (a, own) in zip(axes(layout), free, strict=True) if not a.copies]
     own_shape = tuple(a.size for a, own in finite if own)
     weight = tp.Weight(parameter.path, frozenset(), leaf.block, leaf.scale.coefficient**2)
     vector = tp.Vector(own_shape, where, weight)

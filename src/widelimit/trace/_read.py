@@ -46,6 +46,7 @@ def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int
     shapes, structure = _example_shapes(example)
     initial = [_traced_init(network, w) for w in widths]
     paths = _paths(initial[0][1])
+    _check_growth(initial, widths)
     found = laws([body for body, _ in initial], paths, widths, declared=network.laws, untrained=lambda p: not network.is_trainable(p))
     rates = _rates(found, learning_rates, network)
     parameters = {p: parameter(p, found[p], rates[p]) for p in found}
@@ -89,6 +90,15 @@ def _struct(leaf: Any) -> jax.ShapeDtypeStruct:
 def _traced_init(network: Any, width: int) -> tuple[Any, Any]:
     key = jax.eval_shape(lambda: jax.random.key(0))
     return trace(lambda k: network.init(k, width), key)
+
+
+def _check_growth(initial: Sequence[tuple[Any, Any]], widths: tuple[int, ...]) -> None:
+    shapes = [[leaf.shape for leaf in jax.tree_util.tree_leaves(params)] for _, params in initial]
+    if all(s == shapes[0] for s in shapes):
+        raise Refusal(
+            f"`init(key, width)` returns parameters of the same shapes at the widths {widths}: no axis of the network grows with the width. "
+            "Use `width` for the sizes of the hidden layers."
+        )
 
 
 def _paths(params: Any) -> list[str]:

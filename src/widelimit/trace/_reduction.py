@@ -57,12 +57,20 @@ def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:
     if any(a.copies for dim in layout for a in dim if a.wide):
         raise Refusal(f"at {where}: a sum over one of two wide axes has no rule")
     value = x.value
+    if isinstance(value, tp.Product) and any(_drawn(f) for f in value.factors):
+        raise Refusal(f"at {where}: a readout written as a sum of products with a parameter (`(v * h).sum()`); write it as a product, `v @ h`")
     if value.is_centred:
         return tp.constant(np.zeros(value.shape))
     if isinstance(value, tp.Product) and len(value.factors) == 2:
         a, b = value.factors
         return tp.Moment(value.shape, a, b, tuple(range(len(b.shape))))
     return tp.Moment(value.shape, value)
+
+
+def _drawn(value: tp.Value) -> bool:
+    while isinstance(value, tp.Image | tp.Scaled):
+        value = value.h
+    return isinstance(value, tp.Vector)
 
 
 @rule("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin", "cummax", "cummin", "cumprod", "cumlogsumexp", "sort", "top_k")

@@ -254,6 +254,8 @@ def concatenate(step: Step, *parts: Any) -> Any:
 
 def joined(parts: list[Any], dim: int, lengths: list[Sizes], length: Sizes, where: str) -> Any:
     """Concatenate: along finite axes a sum of padded parts, along width a segmented vector."""
+    rows = [(p, n) for p, n in zip(parts, lengths, strict=True) if set(n) != {0}]
+    parts, lengths = [p for p, _ in rows], [n for _, n in rows]
     if len(parts) == 1:
         return parts[0]
     if len(set(length)) > 1:
