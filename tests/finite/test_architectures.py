@@ -88,11 +88,11 @@ VECTORS = np.random.default_rng(0).standard_normal((3, 10))
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "x"),
-    [(recurrent, TOKENS), (gated, TOKENS), (transformer, TOKENS), (residual_mlp, VECTORS)],
+    [(recurrent, TOKENS), (gated, TOKENS[:, :2]), (transformer, TOKENS), (residual_mlp, VECTORS)],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_finite_networks_point_to_the_limit(net, x):
-    report = wl.verify(net(), x, key=jax.random.key(0), widths=(64, 128, 256, 512), accuracy=0.01, cost=3e8)
+    report = wl.verify(net(), x, key=jax.random.key(0), widths=(32, 64, 128, 256), accuracy=0.01, cost=3e8)
     assert report.passed, f"\n{report}"
     assert max(report.nngp.largest_z, report.ntk.largest_z) <= 3, f"\n{report}"
     assert report.resolution < 0.08

@@ -53,6 +53,7 @@ def test_one_hidden_layer_has_no_bias(report):
     assert not report.ntk.rows[-1].bias.resolved
 
 
+@pytest.mark.slow
 def test_bias_of_a_deep_network_falls_as_the_width():
     """(1/n) Σ over units of one layer, squared: its mean is the square of the limit plus variance over n."""
 

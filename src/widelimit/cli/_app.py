@@ -18,16 +18,17 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         widths = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}") from None
+        raise typer.BadParameter(f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}", param_hint="--widths") from None
     if min(widths) < 1 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
-        raise typer.BadParameter(f"expected positive numbers that grow, got {text}")
+        raise typer.BadParameter(f"expected positive numbers that grow, got {text}", param_hint="--widths")
     return widths
 
 
-def _print_version(asked: bool) -> None:
+def _print_version(asked: bool) -> bool:
     if asked:
         typer.echo(f"widelimit {version('widelimit')}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -44,8 +45,8 @@ def demo(
     train: Annotated[int, typer.Option(min=20, help="Training images.")] = 4000,
     test: Annotated[int, typer.Option(min=10, help="Test images; with the training images at most 5000.")] = 1000,
     widths: Annotated[str, typer.Option(help="Channels of the finite networks.")] = "64,128,256,512",
-    networks: Annotated[int, typer.Option(min=1, help="Networks trained at each width.")] = 2,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 2,
+    networks: Annotated[int, typer.Option(min=1, help="Networks trained at a width; fewer at large widths.")] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """A convolutional Flax network and its infinite-width limit, on 5,000 images of MNIST.

@@ -14,7 +14,7 @@ from ._demo_data import Images, mnist
 from ._demo_finite import Finite, compare
 from ._demo_report import draw, print_finite
 from ._demo_settings import Settings
-from ._descent import MOMENTUM, Descent
+from ._descent import Descent
 from ._extras import require
 from ._regression import Regression, accuracy
 from ._stages import Stages, say
@@ -95,10 +95,11 @@ def _finite(net: Network, kernel: Kernel, grams: Grams, data: tuple[Images, Imag
     ntk = np.asarray(grams.train.ntk, float)
     descent = Descent.plan(ntk, settings.key("minibatches"), size=settings.batch, epochs=settings.epochs)
     steps, size = descent.batches.shape
+    drawn = ", ".join(f"{width} ({settings.networks_at(width)})" for width in settings.widths)
     say(
-        f"The same module at widths {', '.join(map(str, settings.widths))}, {settings.networks} of each: {steps} steps of gradient descent (minibatches of "
-        f"{size}, momentum {MOMENTUM}, step {descent.step:.3g} = 1/λ_max of the NTK on a minibatch) on ½ Σ (f − f₀ − y)². Outputs are counted from "
-        "their start f₀, so that all widths share one limit: the same steps taken in function space with the NTK."
+        f"The same module at widths {drawn} (in brackets, how many networks): {steps} steps of gradient descent on ½ Σ (f − f₀ − y)², {size} images a "
+        f"step, step size {descent.step:.3g} = 1/λ_max of the NTK on a step's images. Outputs are counted from their start f₀, so that all "
+        "widths share one limit: the same steps taken in function space with the NTK."
     )
     limit_outputs = np.asarray(grams.cross.ntk, float) @ descent.in_the_limit(ntk, data[0].targets)
     return compare(net, kernel, data, descent, limit_outputs=limit_outputs, settings=settings)

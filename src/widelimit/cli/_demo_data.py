@@ -12,7 +12,7 @@ AVAILABLE = 5000
 
 
 class Images(NamedTuple):
-    """Images standardised by the training images' mean and spread; targets are one-hot less 1/10, so that they average to zero."""
+    """Images less the mean training image, of unit variance over all pixels; targets are one-hot less 1/10, so that they average to zero."""
 
     images: Float[ndarray, "n 28 28 1"]
     labels: Int[ndarray, " n"]
@@ -27,8 +27,8 @@ def mnist(train: int, test: int, key: PRNGKeyArray) -> tuple[Images, Images]:
     pixels, labels = _packaged()
     order = np.asarray(jax.random.permutation(key, len(labels)))  # the package sorts them by class
     first, second = order[:train], order[train : train + test]
-    mean, spread = pixels[first].mean(), pixels[first].std()
-    standard = ((pixels - mean) / spread).astype(np.float32)
+    centred = pixels - pixels[first].mean(0)
+    standard = (centred / centred[first].std()).astype(np.float32)
     return Images(standard[first], labels[first]), Images(standard[second], labels[second])
 
 

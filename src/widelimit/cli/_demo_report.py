@@ -10,7 +10,7 @@ from numpy import ndarray
 from widelimit.plot import DemoResult, draw_demo, save
 
 from ._demo_data import Images, by_class, one_of_each
-from ._demo_finite import Finite
+from ._demo_finite import Finite, Scores
 from ._demo_settings import Settings
 from ._stages import say
 
@@ -20,15 +20,15 @@ _SHOWN = 25  # images of each class in the picture of the kernel
 def print_finite(finite: Finite, settings: Settings) -> None:
     """One row a width, and the limit's below."""
     say(f"\n{'width':>8}{'test accuracy':>16}{'distance from limit':>22}{'same answer as limit':>23}")
-    for width, right, distance, same in zip(finite.widths, *(score.mean(1) for score in finite.scores), strict=True):
+    for width, right, distance, same in zip(finite.widths, *map(finite.means, Scores._fields), strict=True):
         say(f"{width:>8}{right:>16.1%}{distance:>22.4f}{same:>23.1%}")
     say(f"{'limit':>8}{finite.limit_accuracy:>16.1%}{0:>22}{1:>23.0%}")
     say(
         f"\nDistance: root mean square over the {settings.test} test images and ten outputs (the limit's outputs have {finite.limit_size:.3f}), mean over "
-        f"{settings.networks} network{'s' * (settings.networks > 1)}."
+        "the networks of a width."
     )
     if len(finite.widths) > 1:
-        say(f"It falls like width^{finite.exponent:.2f}; the theory says −0.50.")
+        say(f"It falls like width^{finite.exponent:.2f}; the theory says −0.50 at large widths.")
 
 
 def draw(
@@ -47,24 +47,20 @@ def draw(
         draw_demo(
             DemoResult(
                 widths=finite.widths,
-                finite_accuracy=finite.scores.accuracy.mean(1),
+                finite_accuracy=finite.means("accuracy"),
                 nngp_accuracy=regressions["nngp"],
                 ntk_accuracy=regressions["ntk"],
-                disagreement=finite.scores.distance.mean(1),
+                disagreement=finite.means("distance"),
                 images=test.images[examples, :, :, 0],
                 image_labels=test.labels[examples],
                 kernel=ntk[np.ix_(sorted_, sorted_)],
                 kernel_labels=training.labels[sorted_],
                 seconds=seconds,
                 title=f"A convolutional network and its infinite-width limit: {len(training.labels):,} images of MNIST",
-                finite_error=_spread(finite.scores.accuracy),
-                disagreement_error=_spread(finite.scores.distance),
+                finite_error=finite.spreads("accuracy"),
+                disagreement_error=finite.spreads("distance"),
             )
         ),
         out,
     )
 
-
-def _spread(scores: Float[ndarray, "widths networks"]) -> Float[ndarray, " widths"] | None:
-    """The standard deviation over networks, where there are more than one."""
-    return scores.std(1, ddof=1) if scores.shape[1] > 1 else None

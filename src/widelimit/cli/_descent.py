@@ -11,17 +11,16 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpy import ndarray
 
-MOMENTUM = 0.9
 _AT_ONCE = 250  # examples of one forward pass
 _LOOKED_AT = 64  # minibatches whose largest eigenvalue is found
 
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent with momentum on the loss ½ Σ_B |g − y|² of each minibatch B, y the targets and g the outputs counted from their start.
+    """Gradient descent on the loss ½ Σ_B |g − y|² of one minibatch B after the other, y the targets and g the outputs counted from their start.
 
-    A parameter θ moves by m ← β m + ∂loss/∂θ, θ ← θ − η λ_θ m with λ_θ its learning rate in the limit's units. What is
-    trained is g_t(x) = f_t(x) − f_0(x): its limit is one function, the mean over networks, whatever their f_0.
+    A step is θ ← θ − η λ_θ ∂loss/∂θ for every parameter θ, λ_θ its learning rate in the limit's units. What is trained is
+    g_t(x) = f_t(x) − f_0(x): its limit is one function, the mean over networks, whatever their f_0.
     """
 
     batches: Int[ndarray, "steps size"]
@@ -31,8 +30,8 @@ class Descent:
     def plan(cls, ntk: Float[ndarray, "n n"], key: PRNGKeyArray, *, size: int, epochs: int) -> "Descent":
         """Minibatches of `epochs` passes in random order; η = 1/λ_max with λ_max the largest eigenvalue of Θ on a minibatch.
 
-        At momentum β a constant Θ is descended without divergence up to η = 2(1 + β)/λ_max; finite networks, whose
-        tangent kernels scatter about Θ, need the margin.
+        A constant Θ is descended without divergence up to η = 2/λ_max; finite networks, whose tangent kernels scatter about
+        Θ, need the margin.
         """
         count, size = len(ntk), min(size, len(ntk))
         orders = np.stack([np.asarray(jax.random.permutation(k, count)) for k in jax.random.split(key, epochs)])
@@ -43,14 +42,11 @@ class Descent:
     def in_the_limit(self, ntk: Float[ndarray, "n n"], targets: Float[ndarray, "n outputs"]) -> Float[ndarray, "n outputs"]:
         """The coefficients a of g_t(x) = Σ_i Θ(x, x_i) a_i after all steps.
 
-        A parameter's way is a sum of gradients of the training outputs, θ_t − θ_0 = λ_θ Σ_i a_i ∂f(x_i)/∂θ, and the tangent kernel of a wide
-        network stays what it was; so a takes θ's steps: m ← β m − (residual on B), a ← a − η m.
+        Where Θ stays what it was, a step changes the function by g ← g − η Θ(·, B)(g(B) − y_B), so it changes a on B alone.
         """
-        coefficients, momentum = np.zeros_like(targets), np.zeros_like(targets)
+        coefficients = np.zeros_like(targets)
         for batch in self.batches:
-            momentum *= MOMENTUM
-            momentum[batch] += ntk[batch] @ coefficients - targets[batch]
-            coefficients -= self.step * momentum
+            coefficients[batch] -= self.step * (ntk[batch] @ coefficients - targets[batch])
         return coefficients
 
 
@@ -63,9 +59,8 @@ def train(net: Any, params: PyTree, data: tuple[ndarray, ndarray], *, descent: D
     images, targets = (jnp.asarray(part, jnp.float32) for part in data)
     goal = targets + outputs(net.apply, params, images)  # g = f − f₀ misses y by what f misses y + f₀
     steps = jax.tree_util.tree_map_with_path(lambda path, _: jnp.float32(descent.step * rates[_name(path)]), params)
-    momentum = jax.tree.map(jnp.zeros_like, params)
     for batch in watch(descent.batches):
-        params, momentum = jax.block_until_ready(_step(net.apply, (params, momentum), steps, (images[batch], goal[batch])))
+        params = jax.block_until_ready(_step(net.apply, params, steps, (images[batch], goal[batch])))
     return params
 
 
@@ -85,10 +80,8 @@ def _outputs(apply: Callable, params: PyTree, images: Float[Array, "n ..."]) -> 
 
 
 @partial(jax.jit, static_argnums=0)
-def _step(apply: Callable, state: tuple, steps: PyTree, batch: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
-    params, momentum = state
-    momentum = jax.tree.map(lambda m, g: MOMENTUM * m + g, momentum, jax.grad(partial(_loss, apply))(params, *batch))
-    return jax.tree.map(lambda p, s, m: p - s * m, params, steps, momentum), momentum
+def _step(apply: Callable, params: PyTree, steps: PyTree, batch: tuple[Array, Array]) -> PyTree:
+    return jax.tree.map(lambda p, s, g: p - s * g, params, steps, jax.grad(partial(_loss, apply))(params, *batch))
 
 
 def _loss(apply: Callable, params: PyTree, images: Float[Array, "n ..."], goal: Float[Array, "n outputs"]) -> Float[Array, ""]:

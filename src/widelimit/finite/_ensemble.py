@@ -76,20 +76,23 @@ def sampler(
     """`sample(start, stop)` yields the draws of these numbers in chunks, as NumPy arrays."""
     base = jax.random.fold_in(key, family.width)
     together, method = _together(family, base, (x1, x2), memory)
-    draw = partial(_draw, family, method)
-
-    @jax.jit
-    def chunk(first: Array, x1: PyTree, x2: PyTree | None) -> Draws:
-        numbers = first + jnp.arange(_CHUNK)
-        return jax.lax.map(lambda i: draw(jax.random.fold_in(base, i), x1, x2), numbers, batch_size=together)
 
     def sample(start: int, stop: int) -> Iterator[Draws]:
         for first in range(start, stop, _CHUNK):
             # the last chunk is drawn whole and cut, so that one compilation serves all
-            drawn = chunk(first, x1, None if x2 is x1 else x2)
+            drawn = _chunk((family, method, together), base, first, x1, None if x2 is x1 else x2)
             yield Draws(*(np.asarray(part)[: stop - first] for part in drawn))
 
     return sample
+
+
+@partial(jax.jit, static_argnums=0)
+def _chunk(how: tuple[Family, Callable, int], base: PRNGKeyArray, first: Array, x1: PyTree, x2: PyTree | None) -> Draws:
+    family, method, together = how
+    numbers = first + jnp.arange(_CHUNK)
+    return jax.lax.map(
+        lambda i: _draw(family, method, jax.random.fold_in(base, i), x1, x2), numbers, batch_size=together
+    )
 
 
 def parameters(family: Family, key: PRNGKeyArray) -> int:

@@ -1,8 +1,8 @@
 """E[φ(u)ψ(v)] for one Gaussian a side and any functions φ, ψ.
 
-Two rules, chosen by the data: Mehler's series where it provably reaches the accuracy (`_series`), the integral over
-the plane (`_plane`) where it does not. The choice is made a whole array at a time, after every `vmap`, so the slow rule
-runs only where some entry needs it.
+Piecewise linear functions by the density at their kinks (`_segments`). All others by two rules, chosen by the data:
+Mehler's series where it reaches the accuracy (`_series`), the integral over the plane (`_plane`) where it does not.
+The choice is made a whole array at a time, after every `vmap`, so the slow rule runs only where some entry needs it.
 """
 
 from collections.abc import Callable
@@ -152,7 +152,7 @@ def _stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Calla
 def _make_stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Callable:
     values = _aligned(_after_vmap(partial(_choose, phi, psi, order, accuracy)))
     stack = jax.custom_jvp(values)
-    stack.defjvp(partial(_rule, phi, psi, order, accuracy), symbolic_zeros=True)
+    stack.defjvp(partial(_rule, (phi, psi), order, accuracy), symbolic_zeros=True)
     return stack
 
 
@@ -197,7 +197,7 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
             ],
             shape,
         )
-    choice = partial(_careful, phi, psi, order, accuracy, args, shape)
+    choice = partial(_careful, phi, psi, order, args, accuracy=accuracy, shape=shape)
     for terms, nodes in reversed(TIERS):
         reach = _reach(phi, order, nodes, bool(lp)), _reach(psi, order, nodes, bool(rp))
         choice = partial(
@@ -232,7 +232,7 @@ def _unfinished(a: _series.Side, b: _series.Side, rho: Array, accuracy: float) -
 
 
 def _careful(
-    phi: Pointwise, psi: Pointwise, order: int, accuracy: float, args: tuple, shape: tuple[int, ...]
+    phi: Pointwise, psi: Pointwise, order: int, args: tuple, *, accuracy: float, shape: tuple[int, ...]
 ) -> tuple[Array, ...]:
     """A long series with coefficients integrated panel by panel; over the plane, entries where even that does not converge."""
     law, lp, rp = args
@@ -276,9 +276,9 @@ def _spread(values: tuple[Array, ...], shape: tuple[int, ...]) -> tuple[Array, .
     return tuple(jnp.broadcast_to(x, shape) for x in values)
 
 
-def _rule(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, primals: tuple, tangents: tuple) -> tuple:
+def _rule(pair: tuple[Pointwise, Pointwise], order: int, accuracy: float, primals: tuple, tangents: tuple) -> tuple:
     """Price: ∂E_i/∂k₁₂ = E_{i+1}; ∂/∂k₁₁ = ½E[f''g], ∂/∂m₁ = E[f'g]; a parameter moves the function itself."""
-    moving = _moves(tangents[0].k12)
+    (phi, psi), moving = pair, _moves(tangents[0].k12)
     values = _stack(phi, psi, order + moving, accuracy)(*primals)
     out = []
     for i, (f, g) in enumerate(zip(derivatives(phi, order), derivatives(psi, order), strict=True)):

@@ -56,7 +56,7 @@ def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> 
     """The rule and its relative error, measured under unit variances and cross-correlations of one half.
 
     The error of a lattice is the standard error of its independent shifts; that of a tensor rule, its
-    difference from the lattice where that is the larger, else from a coarser tensor rule. Functions with parameters
+    difference from a rule with three quarters of the nodes an axis. Functions with parameters
     cannot be measured beforehand: the error is then not-a-number.
     """
     n = phi.arity + psi.arity
@@ -112,14 +112,16 @@ def _make_value(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable:
         )
 
     value = jax.custom_jvp(value)
-    value.defjvp(partial(_rule, phi, psi, accuracy, smooth), symbolic_zeros=True)
+    value.defjvp(partial(_rule, (phi, psi), accuracy, smooth), symbolic_zeros=True)
     return value
 
 
 def _rule(
-    phi: Pointwise, psi: Pointwise, accuracy: float, smooth: bool, primals: tuple, tangents: tuple
+    pair: tuple[Pointwise, Pointwise], accuracy: float, smooth: bool, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
     """Price: ∂E/∂C_ab = ½E[∂_a∂_b(φψ)] for each entry, so E[∂_iφ ∂_jψ] for a cross-covariance."""
+
+    phi, psi = pair
 
     def expect(f: Pointwise, g: Pointwise) -> Array:
         return _value(f, g, accuracy)(*primals)

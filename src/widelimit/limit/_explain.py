@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 from widelimit import gaussian, trace
 from widelimit import program as tp
-from widelimit.limit._fuse import FusionError, fused
+from widelimit.limit._fuse import fused, one_function
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Explanation:
 
 
 def explain(reading: trace.Reading, accuracy: float) -> Explanation:
-    found = [_explained(v, accuracy) for v in outermost(reading.output)]
+    found = [_explained(factors, accuracy) for v in outermost(reading.output) for factors in independent_factors(v)]
     return Explanation(tuple(dict.fromkeys(found)), tuple(_notes(reading)))
 
 
@@ -51,7 +52,23 @@ def outermost(output: tp.Value) -> list[tp.Value]:
 
 
 def _is_nonlinear(v: tp.Value) -> bool:
-    return isinstance(v, tp.Pointwise | tp.Product)
+    return isinstance(v, tp.Pointwise | tp.Product) or (isinstance(v, tp.Sum) and one_function(v))
+
+
+def independent_factors(v: tp.Value) -> list[tuple[tp.Value, ...]]:
+    """The factors of a product, those that share a weight together: expectations of the others are taken apart."""
+    groups: list[tuple[tp.Value, ...]] = []
+    for factor in v.factors if isinstance(v, tp.Product) else (v,):
+        shared = [g for g in groups if any(_draws(factor) & _draws(other) for other in g)]
+        groups = [g for g in groups if g not in shared] + [tuple(f for g in shared for f in g) + (factor,)]
+    return groups
+
+
+def _draws(v: tp.Value) -> set[Any]:
+    """The parameters (and blocks of them) that a value's Gaussians are made of."""
+    if isinstance(v, tp.MatMul | tp.Vector):
+        return {(v.weight.path, v.weight.block)}
+    return {d for part in v.parts for d in _draws(part)}
 
 
 def _nonlinear_parts(v: tp.Value) -> list[tp.Value]:
@@ -66,13 +83,11 @@ def _nonlinear_parts(v: tp.Value) -> list[tp.Value]:
     return found
 
 
-def _explained(value: tp.Value, accuracy: float) -> Explained:
-    try:
-        phi = fused((value,))
-    except FusionError as error:
-        return Explained(value.where, "?", 0, "not fused", str(error), float("nan"))
+def _explained(factors: tuple[tp.Value, ...], accuracy: float) -> Explained:
+    where, names = factors[0].where, " ".join(dict.fromkeys(" ".join(map(operations, factors)).split()))
+    phi = fused(factors)
     described = gaussian.describe(phi.phi, accuracy=accuracy)
-    return Explained(value.where, operations(value), len(phi.bases), described.name, described.rule, described.error)
+    return Explained(where, names, len(phi.bases), described.name, described.rule, described.error)
 
 
 def operations(value: tp.Value) -> str:

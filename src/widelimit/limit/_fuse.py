@@ -38,6 +38,17 @@ def fused(factors: tuple[tp.Value, ...]) -> Fused:
     return made[key]
 
 
+def one_function(u: tp.Sum) -> bool:
+    """Whether a sum of nonlinear terms is one function of one Gaussian: then one expectation serves for all terms."""
+    if u.is_gaussian or sum(not t.is_gaussian for t in u.terms) < 1:
+        return False
+    try:
+        whole = fused((u,))
+    except FusionError:
+        return False
+    return len(whole.bases) == 1 and not whole.params
+
+
 def _fuse(factors: tuple[tp.Value, ...]) -> Fused:
     bases: dict[int, tp.Value] = {}
     params: dict[int, tp.Known] = {}

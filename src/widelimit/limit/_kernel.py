@@ -145,11 +145,11 @@ class Kernel:
         Without `x2` the matrix is symmetric and half of it is computed. `budget` bounds the working memory in GiB beyond
         the result; `progress` shows a bar (needs tqdm).
         """
-        return Kernels(*self._gram(x1, x2, self.pair, progress, budget, "both"))
+        return Kernels(*self._gram(x1, x2, self.pair, "both", progress=progress, budget=budget))
 
     def nngp(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
         """The NNGP of all pairs."""
-        return self._gram(x1, x2, self._pair_nngp, progress, budget, "nngp")[0]
+        return self._gram(x1, x2, self._pair_nngp, "nngp", progress=progress, budget=budget)[0]
 
     def ntk(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
         """The NTK of all pairs."""
@@ -165,10 +165,10 @@ class Kernel:
         trained = [p for p, parameter in self.reading.parameters.items() if parameter.rate]
         if not trained:
             return {}
-        shares = self._gram(x1, x2, functools.partial(self._pair_shares, trained), progress, budget, "shares")
+        shares = self._gram(x1, x2, functools.partial(self._pair_shares, trained), "shares", progress=progress, budget=budget)
         return dict(zip(trained, shares, strict=True))
 
-    def _gram(self, x1: PyTree, x2: PyTree | None, pair: Callable, progress: bool, budget: float, kind: str) -> tuple[Array, ...]:
+    def _gram(self, x1: PyTree, x2: PyTree | None, pair: Callable, kind: str, *, progress: bool, budget: float) -> tuple[Array, ...]:
         first = check_batch(self.reading, x1, "kernel(x1, x2)")
         second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
         if second is not None:
@@ -195,32 +195,32 @@ class Kernel:
         Θ(x, x') = Σ_W λ_W ∂K₁₂(x, x')/∂c_W: the derivative of the cross-kernel of two copies of the network with
         respect to the covariances between corresponding weights, in the direction of the learning rates.
         """
-        cross, rates = self._cross(x, xp)
-        return Kernels(*jax.jvp(cross, (self._variances,), (rates,)))
+        cross, variances, rates = self._cross(x, xp)
+        return Kernels(*jax.jvp(cross, (variances,), (rates,)))
 
     def _pair_nngp(self, x: PyTree, xp: PyTree) -> tuple[Array]:
-        cross, _ = self._cross(x, xp)
-        return (cross(self._variances),)
+        cross, variances, _ = self._cross(x, xp)
+        return (cross(variances),)
 
     def _pair_shares(self, trained: list[str], x: PyTree, xp: PyTree) -> tuple[Array, ...]:
-        cross, rates = self._cross(x, xp)
-        _, push = jax.linearize(cross, self._variances)
+        cross, variances, rates = self._cross(x, xp)
+        _, push = jax.linearize(cross, variances)
 
         def share(path: str) -> Array:
             return push({p: r if p == path else jnp.zeros_like(r) for p, r in rates.items()})
 
         return tuple(share(path) for path in trained)
 
-    def _cross(self, x: PyTree, xp: PyTree) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array]]:
+    def _cross(self, x: PyTree, xp: PyTree) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array], dict[str, Array]]:
+        """The cross-kernel as a function of the weights' cross-covariances; the variances; the learning rates."""
         inputs = tuple(check_single(self.reading, v) for v in (x, xp))
         dtype = self._dtype(inputs)
         variances, rates = ({p: jnp.asarray(v, dtype) for p, v in table.items()} for table in (self._variances, self._rates))
 
         def cross(covariances: dict[str, Any]) -> Array:
-            given = {p: jnp.asarray(c, dtype) for p, c in covariances.items()}
-            return self.cross_covariance(inputs, variances, given, dtype)
+            return self.cross_covariance(inputs, variances, covariances, dtype)
 
-        return cross, rates
+        return cross, variances, rates
 
     def cross_covariance(self, inputs: tuple, variances: dict[str, Any], cross: dict[str, Any], dtype: Any) -> Array:
         """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances."""

@@ -21,7 +21,7 @@ from jax import Array
 
 from widelimit import gaussian
 from widelimit import program as tp
-from widelimit.limit._fuse import Fused, fused
+from widelimit.limit._fuse import Fused, fused, one_function
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._request import Match, Request
@@ -117,9 +117,9 @@ class Recursion:
     def _second_of(self, r: Request) -> Array | None:
         u, v = r.u, r.v
         match u, v:
-            case tp.Sum(), _:
+            case tp.Sum(), _ if not one_function(u):
                 return _total([self.second(r.replace(u=t)) for t in u.terms])
-            case _, tp.Sum():
+            case _, tp.Sum() if not one_function(v):
                 return _total([self.second(r.replace(v=t)) for t in v.terms])
             case tp.Scaled(), _:
                 return _times(self.second(r.replace(u=u.h)), into(self.known(u.known, r.sides[0]), r))

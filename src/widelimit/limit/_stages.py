@@ -66,7 +66,7 @@ def staged(fn: Callable[..., Any], *args: Any) -> Staged:
 
 def _compiled(piece: Any, cache: dict[str, Any]) -> Any:
     """The executable of a piece; equal programs share one."""
-    lowered = jax.jit(piece.run).lower(*piece.structs)
+    lowered = jax.jit(piece.run, keep_unused=True).lower(*piece.structs)  # equal programs must take the same arguments
     text = lowered.as_text()
     if text not in cache:
         cache[text] = lowered.compile()

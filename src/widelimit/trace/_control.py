@@ -38,7 +38,7 @@ def _entry(x: Any, t: int, where: str) -> Any:
     if isinstance(x, Concrete):
         return Concrete(tuple(np.asarray(v[t]) for v in x.values))
     count = len(Widths.values)
-    return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, 1, where), 0)
+    return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, where=where), 0)
 
 
 def _stacked(ys: list[Any], length: int, where: str) -> Any:

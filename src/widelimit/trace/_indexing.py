@@ -28,7 +28,7 @@ def dynamic_slice(step: Step, x: Any, *starts: Any) -> Any:
         if not isinstance(start, Concrete):
             raise Refusal(f"at {step.where}: random values are sliced at a place that depends on the example; no rule yet")
         begin = tuple(int(np.clip(v, 0, n - s)) for v, n, s in zip(start.values, extents, sizes, strict=True))
-        x = sliced(x, dim, begin, tuple(b + s for b, s in zip(begin, sizes, strict=True)), 1, step.where)
+        x = sliced(x, dim, begin, tuple(b + s for b, s in zip(begin, sizes, strict=True)), where=step.where)
     return x
 
 
@@ -47,7 +47,7 @@ def gather(step: Step, x: Any, indices: Any) -> Any:
         raise Refusal(f"at {step.where}: a gather of partial slices has no rule")
     if index.ndim == 0:
         count = len(step.eqns)
-        return drop_dim(sliced(x, dim, (int(index),) * count, (int(index) + 1,) * count, 1, step.where), dim)
+        return drop_dim(sliced(x, dim, (int(index),) * count, (int(index) + 1,) * count, where=step.where), dim)
     return _picked(step, x, dim, index)
 
 
@@ -62,7 +62,7 @@ def _embedding(step: Step, table: Leaf, indices: Any) -> Any:
     if not isinstance(index, Det) or len(set(table.sizes[0])) > 1:
         raise Refusal(f"at {step.where}: rows of {table.parameter.path!r} are picked at random places, or along the width; no rule")
     count, last = len(step.eqns), rank - offsets
-    index = drop_dim(sliced(index, last, (0,) * count, (1,) * count, 1, step.where), last)
+    index = drop_dim(sliced(index, last, (0,) * count, (1,) * count, where=step.where), last)
     hot = one_hot(index, table.sizes[0])
     rows = matmul(table, hot, Dims(((0,), (last,)), ((), ())), leaf_first=False, where=step.where)
     return rows if collapsed else add_dim(rows, last, count)

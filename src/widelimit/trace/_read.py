@@ -151,7 +151,7 @@ def _parameter_value(path: str, leaves: Sequence[Any], law: Law | None, known: P
     if law.kind == "fixed":
         return Concrete(law.values)
     if law.kind == "constant" and not known.rate:
-        return Concrete(tuple(np.broadcast_to(np.asarray(law.mean.at(w)), s) for w, s in zip(Widths.values, shapes, strict=True)))
+        return Concrete(tuple(np.broadcast_to(np.asarray(law.mean.at(w), leaves[0].dtype), s) for w, s in zip(Widths.values, shapes, strict=True)))
     sizes = tuple(zip(*shapes, strict=True))
     labels = tuple(() if set(s) == {1} else ((path, d),) for d, s in enumerate(sizes))
     return Leaf(known, labels, sizes, Scale(1.0))

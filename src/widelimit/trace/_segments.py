@@ -47,7 +47,7 @@ def part_of(x: Any, dim: int, cut: tuple[Sizes, Sizes], where: str) -> Any:
     rank = len(x.sizes) if isinstance(x, Leaf) else len(x.layout)
     if rank == 0 or (set(x.sizes[dim]) == {1} if isinstance(x, Leaf) else not x.layout[dim]):
         return x
-    return _structural.sliced(x, dim, start, limit, 1, where)
+    return _structural.sliced(x, dim, start, limit, where=where)
 
 
 def cuts(x: Segmented) -> list[tuple[Sizes, Sizes]]:
@@ -102,7 +102,7 @@ def _slice(step: Step, x: Segmented) -> Any:
     for part, (a, b) in zip(x.parts, cuts(x), strict=True):
         for dim, (start, limit) in enumerate(zip(starts, limits, strict=True)):
             if dim != x.dim:
-                part = _structural.sliced(part, dim, start, limit, 1, step.where)
+                part = _structural.sliced(part, dim, start, limit, where=step.where)
         piece = _overlap(part, x.dim, (a, b), (starts[x.dim], limits[x.dim]), step.where)
         if piece is not None:
             parts.append(piece[0])
@@ -116,7 +116,7 @@ def _overlap(part: Any, dim: int, here: tuple[Sizes, Sizes], wanted: tuple[Sizes
     length = tuple(e - s for s, e in zip(start, limit, strict=True))
     if all(n <= 0 for n in length):
         return None
-    return _structural.sliced(place(part, None, where), dim, start, limit, 1, where), length
+    return _structural.sliced(place(part, None, where), dim, start, limit, where=where), length
 
 
 def _split(step: Step, x: Segmented) -> list[Any]:
@@ -125,7 +125,7 @@ def _split(step: Step, x: Segmented) -> list[Any]:
     out = []
     for start, limit in itertools.pairwise(bounds):
         if dim != x.dim:
-            out.append(dataclasses.replace(x, parts=tuple(_structural.sliced(p, dim, start, limit, 1, step.where) for p in x.parts)))
+            out.append(dataclasses.replace(x, parts=tuple(_structural.sliced(p, dim, start, limit, where=step.where) for p in x.parts)))
             continue
         pieces = [_overlap(p, dim, cut, (start, limit), step.where) for p, cut in zip(x.parts, cuts(x), strict=True)]
         pieces = [p for p in pieces if p is not None]

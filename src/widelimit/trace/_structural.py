@@ -103,7 +103,7 @@ def slice_(step: Step, x: Any) -> Any:
     starts, limits = dims(step.each("start_indices")), dims(step.each("limit_indices"))
     strides = step.params["strides"] or [1] * len(starts)
     for dim, (start, limit, stride) in enumerate(zip(starts, limits, strides, strict=True)):
-        x = sliced(x, dim, start, limit, stride, step.where)
+        x = sliced(x, dim, start, limit, stride=stride, where=step.where)
     return x
 
 
@@ -113,7 +113,7 @@ def _extent(x: Any, dim: int, count: int) -> Sizes:
     return tuple(int(np.prod([a.sizes[i] for a in x.layout[dim]])) for i in range(count))
 
 
-def sliced(x: Any, dim: int, start: Sizes, limit: Sizes, stride: int, where: str) -> Any:
+def sliced(x: Any, dim: int, start: Sizes, limit: Sizes, *, stride: int = 1, where: str) -> Any:
     """The entries start, start + stride, … of a dimension."""
     if not isinstance(x, Leaf):
         x = place(x, None, where)
@@ -157,13 +157,13 @@ def split(step: Step, x: Any) -> list[Any]:
     axis = step.params["axis"]
     ends = [list(itertools.accumulate(s)) for s in step.each("sizes")]
     bounds = list(zip(*([0, *e] for e in ends), strict=True))
-    return [sliced(x, axis, bounds[i], bounds[i + 1], 1, step.where) for i in range(len(bounds) - 1)]
+    return [sliced(x, axis, bounds[i], bounds[i + 1], where=step.where) for i in range(len(bounds) - 1)]
 
 
 @rule("unstack")
 def unstack(step: Step, x: Any) -> list[Any]:
     axis, outputs = step.params["axis"], len(step.eqns[0].outvars)
-    parts = [sliced(x, axis, (i,) * len(step.eqns), (i + 1,) * len(step.eqns), 1, step.where) for i in range(outputs)]
+    parts = [sliced(x, axis, (i,) * len(step.eqns), (i + 1,) * len(step.eqns), where=step.where) for i in range(outputs)]
     return [drop_dim(p, axis) for p in parts]
 
 
