@@ -43,12 +43,13 @@ def test_demo_prints_accuracies_of_both_kernels(demo):
 
 
 def test_demo_prints_a_row_for_each_width_and_the_limit(demo):
-    rows = re.findall(r"^ +(16|32|limit) +([\d.]+)% +([\d.]+) +([\d.]+)%$", demo[0], re.MULTILINE)
+    rows = re.findall(r"^ +(16|32|limit) +([\d.]+)% +([\d.]+)% +([\d.]+) +([\d.]+)$", demo[0], re.MULTILINE)
     assert [row[0] for row in rows] == ["16", "32", "limit"]
-    for _, right, distance, same in rows:
+    for _, right, same, first, last in rows:
         assert 0 <= float(right) <= 100
-        assert 0 <= float(distance) < 1
         assert 0 <= float(same) <= 100
+        assert 0 <= float(first) < 2
+        assert 0 <= float(last) < 2
 
 
 def test_demo_prints_the_time_of_every_stage(demo):

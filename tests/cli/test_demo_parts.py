@@ -56,5 +56,5 @@ def test_accuracy_counts_the_largest_output():
 
 
 def test_fewer_networks_where_they_are_wide():
-    settings = Settings(Path("demo.png"), 60, 20, (64, 128, 256, 512), networks=4, epochs=1, seed=0)
-    assert [settings.networks_at(width) for width in settings.widths] == [4, 4, 2, 1]
+    settings = Settings(Path("demo.png"), 60, 20, (64, 128, 256, 512), networks=8, epochs=1, seed=0)
+    assert [settings.networks_at(width) for width in settings.widths] == [8, 8, 4, 2]

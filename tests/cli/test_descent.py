@@ -1,5 +1,7 @@
 """Gradient descent in parameters and in function space."""
 
+from collections import deque
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,12 @@ KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 X, X_TEST, Y = RNG.normal(size=(12, 3)), RNG.normal(size=(5, 3)), RNG.normal(size=(12, 2))
 THETA = X @ X.T
+
+
+def trained(net, start, descent, rates):
+    """The parameters after all steps."""
+    (end,) = deque(train(net, start, (X, Y), descent=descent, rates=rates, watch=iter), maxlen=1)
+    return end
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +48,12 @@ def test_a_linear_network_is_its_own_limit(descent):
     """f(x) = x W has the tangent kernel x·x' throughout, so both ways to descend agree, from any start."""
     net = Network(lambda key, width: {"w": jax.random.normal(key, (3, 2))}, lambda params, x: x @ params["w"])
     start = net.init(KEY, 1)
-    end = train(net, start, (X, Y), descent=descent, rates={"w": 1.0}, watch=iter)
+    end = trained(net, start, descent, {"w": 1.0})
     moved = outputs(net.apply, end, X_TEST) - outputs(net.apply, start, X_TEST)
     np.testing.assert_allclose(moved, X_TEST @ X.T @ descent.in_the_limit(THETA, Y), rtol=1e-3, atol=1e-5)
 
 
 def test_a_parameter_of_rate_zero_stays(descent):
     net = Network(lambda key, width: {"w": jax.random.normal(key, (3, 2)), "b": np.ones(2)}, lambda params, x: x @ params["w"] + params["b"])
-    end = train(net, net.init(KEY, 1), (X, Y), descent=descent, rates={"w": 1.0, "b": 0.0}, watch=iter)
+    end = trained(net, net.init(KEY, 1), descent, {"w": 1.0, "b": 0.0})
     np.testing.assert_array_equal(end["b"], 1)

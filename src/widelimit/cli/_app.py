@@ -45,8 +45,8 @@ def demo(
     train: Annotated[int, typer.Option(min=20, help="Training images.")] = 4000,
     test: Annotated[int, typer.Option(min=10, help="Test images; with the training images at most 5000.")] = 1000,
     widths: Annotated[str, typer.Option(help="Channels of the finite networks.")] = "64,128,256,512",
-    networks: Annotated[int, typer.Option(min=1, help="Networks trained at a width; fewer at large widths.")] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 3,
+    networks: Annotated[int, typer.Option(min=1, help="Networks trained at a width; fewer at large widths.")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """A convolutional Flax network and its infinite-width limit, on 5,000 images of MNIST.

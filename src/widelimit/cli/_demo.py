@@ -11,7 +11,7 @@ from widelimit.limit import Kernel, limit
 from widelimit.network import Network, from_flax
 
 from ._demo_data import Images, mnist
-from ._demo_finite import Finite, compare
+from ._demo_finite import Finite, Outputs, compare
 from ._demo_report import draw, print_finite
 from ._demo_settings import Settings
 from ._descent import Descent
@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
         regressions = _regressions(grams, train, test, ridge=settings.ridge)
     with stages("Finite networks"):
         finite = _finite(net, kernel, grams, (train, test), settings)
-        print_finite(finite, settings)
+        print_finite(finite)
     draw(regressions, finite, (train, test), ntk=grams.train.ntk, seconds=stages.seconds, out=settings.out)
     say(f"\nWrote {settings.out} after {stages.total:.0f} s: {stages}")
 
@@ -101,5 +101,6 @@ def _finite(net: Network, kernel: Kernel, grams: Grams, data: tuple[Images, Imag
         f"step, step size {descent.step:.3g} = 1/λ_max of the NTK on a step's images. Outputs are counted from their start f₀, so that all "
         "widths share one limit: the same steps taken in function space with the NTK."
     )
-    limit_outputs = np.asarray(grams.cross.ntk, float) @ descent.in_the_limit(ntk, data[0].targets)
-    return compare(net, kernel, data, descent, limit_outputs=limit_outputs, settings=settings)
+    cross, targets = np.asarray(grams.cross.ntk, float), data[0].targets
+    limit_outputs = Outputs(*(cross @ part.in_the_limit(ntk, targets) for part in (descent.until(1), descent)))
+    return compare(net, kernel, data, descent, limit=limit_outputs, settings=settings)

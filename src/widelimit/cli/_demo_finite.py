@@ -1,12 +1,13 @@
 """Finite networks, trained, beside the limit trained in the same way."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 from numpy import ndarray
 
 from widelimit.limit import Kernel
@@ -20,21 +21,24 @@ from ._stages import watched
 
 
 class Scores(NamedTuple):
-    """Of one network: the share of right answers, the distance from the limit, and the share of answers that are the limit's."""
+    """Of one network: right answers, answers that are the limit's (shares), and the distance from the limit after one step and at the end.
+
+    A distance is the root mean square of the difference from the limit's outputs, over that of these outputs.
+    """
 
     accuracy: float
-    distance: float
     agreement: float
+    first: float
+    distance: float
 
 
 @dataclass(frozen=True)
 class Finite:
-    """What training finite networks showed; distances are root mean squares over test images and outputs."""
+    """What training finite networks showed, by width and network."""
 
     widths: tuple[int, ...]
     scores: list[list[Scores]]
     limit_accuracy: float
-    limit_size: float
 
     def means(self, name: str) -> list[float]:
         """Of one score, by width."""
@@ -47,12 +51,18 @@ class Finite:
     def _each(self, name: str) -> list[list[float]]:
         return [[getattr(one, name) for one in of_width] for of_width in self.scores]
 
-    @property
-    def exponent(self) -> float:
-        """The slope of log distance over log width: −1/2 by the theory. Not a number for one width."""
+    def exponent(self, name: str) -> float:
+        """The slope of a log score over log width. Not a number for one width."""
         if len(self.widths) < 2:
             return float("nan")
-        return float(np.polyfit(np.log(self.widths), np.log(self.means("distance")), 1)[0])
+        return float(np.polyfit(np.log(self.widths), np.log(self.means(name)), 1)[0])
+
+
+class Outputs(NamedTuple):
+    """Test outputs g = f_t − f_0 after one step and at the end."""
+
+    first: Float[ndarray, "n outputs"]
+    last: Float[ndarray, "n outputs"]
 
 
 def compare(
@@ -61,35 +71,42 @@ def compare(
     data: tuple[Images, Images],
     descent: Descent,
     *,
-    limit_outputs: Float[ndarray, "n outputs"],
+    limit: Outputs,
     settings: Settings,
 ) -> Finite:
-    """Train networks at each width and compare their test outputs, less those at their start, with the limit's."""
+    """Train networks at each width and compare their test outputs with the limit's."""
     labels = data[1].labels
-    scores = [
-        [_score(trained, limit_outputs, labels) for trained in _trained(net, kernel, data, descent, (width, settings))] for width in settings.widths
-    ]
-    return Finite(settings.widths, scores, accuracy(limit_outputs, labels), _rms(limit_outputs))
+    scores = [[_score(found, limit, labels) for found in _trained(net, kernel, data, descent, (width, settings))] for width in settings.widths]
+    return Finite(settings.widths, scores, accuracy(limit.last, labels))
 
 
-def _trained(net: Network, kernel: Kernel, data: tuple[Images, Images], descent: Descent, at: tuple[int, Settings]) -> list[ndarray]:
-    """The test outputs g = f_t − f_0 of every network at one width."""
-    (training, test), (width, settings) = data, at
-    count = settings.networks_at(width)
-    init, results = jax.jit(net.init, static_argnums=1), []
+def _trained(net: Network, kernel: Kernel, data: tuple[Images, Images], descent: Descent, at: tuple[int, Settings]) -> list[Outputs]:
+    """The outputs of every network at one width."""
+    width, settings = at
+    base = jax.random.fold_in(settings.key("networks"), width)
+    init, rates, count = jax.jit(net.init, static_argnums=1), kernel.rates(width), settings.networks_at(width)
+    results = []
     for number in range(count):
-        key = jax.random.fold_in(jax.random.fold_in(settings.key("networks"), width), number)
-        start = init(key, width)
         watch = partial(watched, name=f"width {width:>4}, network {number + 1} of {count}", unit="step")
-        end = train(net, start, (training.images, training.targets), descent=descent, rates=kernel.rates(width), watch=watch)
-        results.append(outputs(net.apply, end, test.images) - outputs(net.apply, start, test.images))
+        start = init(jax.random.fold_in(base, number), width)
+        results.append(_outputs(net, start, data, descent, partial(train, rates=rates, watch=watch)))
     return results
 
 
-def _score(trained: ndarray, limit_outputs: ndarray, labels: ndarray) -> Scores:
-    same = trained.argmax(1) == limit_outputs.argmax(1)
-    return Scores(accuracy(trained, labels), _rms(trained - limit_outputs), float(same.mean()))
+def _outputs(net: Network, start: PyTree, data: tuple[Images, Images], descent: Descent, train: Callable) -> Outputs:
+    training, test = data
+    steps = train(net, start, (training.images, training.targets), descent=descent)
+    first = last = next(steps)
+    for last in steps:
+        pass
+    before = outputs(net.apply, start, test.images)
+    return Outputs(*(outputs(net.apply, params, test.images) - before for params in (first, last)))
 
 
-def _rms(a: ndarray) -> float:
-    return float(np.sqrt(np.mean(a**2)))
+def _score(found: Outputs, limit: Outputs, labels: ndarray) -> Scores:
+    same = found.last.argmax(1) == limit.last.argmax(1)
+    return Scores(accuracy(found.last, labels), float(same.mean()), _distance(found.first, limit.first), _distance(found.last, limit.last))
+
+
+def _distance(found: ndarray, limit: ndarray) -> float:
+    return float(np.linalg.norm(found - limit) / np.linalg.norm(limit))

@@ -11,24 +11,25 @@ from widelimit.plot import DemoResult, draw_demo, save
 
 from ._demo_data import Images, by_class, one_of_each
 from ._demo_finite import Finite, Scores
-from ._demo_settings import Settings
 from ._stages import say
 
 _SHOWN = 25  # images of each class in the picture of the kernel
 
 
-def print_finite(finite: Finite, settings: Settings) -> None:
+def print_finite(finite: Finite) -> None:
     """One row a width, and the limit's below."""
-    say(f"\n{'width':>8}{'test accuracy':>16}{'distance from limit':>22}{'same answer as limit':>23}")
-    for width, right, distance, same in zip(finite.widths, *map(finite.means, Scores._fields), strict=True):
-        say(f"{width:>8}{right:>16.1%}{distance:>22.4f}{same:>23.1%}")
-    say(f"{'limit':>8}{finite.limit_accuracy:>16.1%}{0:>22}{1:>23.0%}")
-    say(
-        f"\nDistance: root mean square over the {settings.test} test images and ten outputs (the limit's outputs have {finite.limit_size:.3f}), mean over "
-        "the networks of a width."
-    )
+    say(f"\n{'':>8}{'test':>12}{'answers as':>14}{'distance from the limit':>28}")
+    say(f"{'width':>8}{'accuracy':>12}{'the limit':>14}{'after one step':>18}{'at the end':>14}")
+    for width, right, same, first, last in zip(finite.widths, *map(finite.means, Scores._fields), strict=True):
+        say(f"{width:>8}{right:>12.1%}{same:>14.1%}{first:>18.3f}{last:>14.3f}")
+    say(f"{'limit':>8}{finite.limit_accuracy:>12.1%}{1:>14.1%}{0:>18}{0:>14}")
+    say("\nDistance: ‖outputs − the limit's‖ / ‖the limit's‖ over the test images, mean over the networks of a width.")
     if len(finite.widths) > 1:
-        say(f"It falls like width^{finite.exponent:.2f}; the theory says −0.50 at large widths.")
+        first, last = finite.exponent("first"), finite.exponent("distance")
+        say(
+            f"It falls like width^{first:.2f} after one step and width^{last:.2f} at the end. The theory says −0.50 for widths large enough; how large "
+            "grows with the outputs, the images and the steps."
+        )
 
 
 def draw(
@@ -51,7 +52,7 @@ def draw(
                 nngp_accuracy=regressions["nngp"],
                 ntk_accuracy=regressions["ntk"],
                 disagreement=finite.means("distance"),
-                images=test.images[examples, :, :, 0],
+                images=np.clip(test.images[examples, :, :, 0], 0, None),
                 image_labels=test.labels[examples],
                 kernel=ntk[np.ix_(sorted_, sorted_)],
                 kernel_labels=training.labels[sorted_],
@@ -59,6 +60,9 @@ def draw(
                 title=f"A convolutional network and its infinite-width limit: {len(training.labels):,} images of MNIST",
                 finite_error=finite.spreads("accuracy"),
                 disagreement_error=finite.spreads("distance"),
+                limit_accuracy=finite.limit_accuracy,
+                first_disagreement=finite.means("first"),
+                first_disagreement_error=finite.spreads("first"),
             )
         ),
         out,

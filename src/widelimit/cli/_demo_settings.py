@@ -23,7 +23,7 @@ class Settings:
     networks: int
     epochs: int
     seed: int
-    batch: int = 32
+    batch: int = 64
     ridge: float = 1e-4
 
     def check(self) -> None:
@@ -36,8 +36,8 @@ class Settings:
             raise FileNotFoundError(f"`--out {self.out}`: there is no folder {self.out.absolute().parent}")
 
     def networks_at(self, width: int) -> int:
-        """How many networks are trained at a width: up to `networks`, but fewer where they are wide and so scatter less."""
-        return max(1, min(self.networks, max(self.widths) // width))
+        """How many networks are trained at a width: at most `networks`, and fewer where they are wide: they scatter less and cost more."""
+        return min(self.networks, 2 * max(self.widths) // width)
 
     def key(self, purpose: str) -> PRNGKeyArray:
         return jax.random.fold_in(jax.random.key(self.seed), _PURPOSES.index(purpose))

@@ -1,6 +1,6 @@
 """Gradient descent on minibatches: of finite networks, and of their limit in function space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -39,6 +39,10 @@ class Descent:
         largest = max(np.linalg.eigvalsh(ntk[np.ix_(b, b)])[-1] for b in batches[:_LOOKED_AT])
         return cls(batches, float(1 / largest))
 
+    def until(self, steps: int) -> "Descent":
+        """The same, ended earlier."""
+        return Descent(self.batches[:steps], self.step)
+
     def in_the_limit(self, ntk: Float[ndarray, "n n"], targets: Float[ndarray, "n outputs"]) -> Float[ndarray, "n outputs"]:
         """The coefficients a of g_t(x) = Σ_i Θ(x, x_i) a_i after all steps.
 
@@ -50,8 +54,8 @@ class Descent:
         return coefficients
 
 
-def train(net: Any, params: PyTree, data: tuple[ndarray, ndarray], *, descent: Descent, rates: Mapping[str, float], watch: Callable) -> PyTree:
-    """The parameters of one network after all steps.
+def train(net: Any, params: PyTree, data: tuple[ndarray, ndarray], *, descent: Descent, rates: Mapping[str, float], watch: Callable) -> Iterator[PyTree]:
+    """The parameters of one network after each step.
 
     `data` are images and targets, `rates` the learning rate λ_θ of every parameter by path, `watch` wraps the minibatches in a
     progress bar.
@@ -61,7 +65,7 @@ def train(net: Any, params: PyTree, data: tuple[ndarray, ndarray], *, descent: D
     steps = jax.tree_util.tree_map_with_path(lambda path, _: jnp.float32(descent.step * rates[_name(path)]), params)
     for batch in watch(descent.batches):
         params = jax.block_until_ready(_step(net.apply, params, steps, (images[batch], goal[batch])))
-    return params
+        yield params
 
 
 def _name(path: Any) -> str:

@@ -200,4 +200,6 @@ def _label(x: tp.Value) -> str:
             return _label(x.h)
         case tp.Product():
             return "product"
+        case tp.Sum() if not x.is_gaussian:
+            return "sum"
     return "linear"

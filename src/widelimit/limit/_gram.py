@@ -19,6 +19,7 @@ from widelimit.limit._stages import staged
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
 
 _CACHE_BYTES = 2**20  # an intermediate array of a tile about as large as a core's share of cache
+_LINE = 64  # bytes
 _LIVE = 8  # intermediate arrays of the largest size that are alive at once
 
 
@@ -60,10 +61,10 @@ class Gram:
         results: list[np.ndarray] | None = None
         for i, j in _watched(blocks, progress):
             tile = self._tile(_rows(x1, i, side), _rows(x2, j, side))
-            results = results or [np.empty((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
+            results = results or [_aligned((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
             for whole, part in zip(results, tile, strict=True):
                 self._fill(whole, np.asarray(part), (i, j), symmetric)
-        return tuple(jnp.asarray(r) for r in results or ())
+        return tuple(jax.device_put(r, may_alias=True) for r in results or ())  # nobody else holds the buffers
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
         (i, j), (n1, n2) = at, whole.shape[:2]
@@ -107,6 +108,14 @@ class Gram:
             leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in structs]
             made[structs] = jax.make_jaxpr(self.pair)(leaves, leaves)
         return made[structs]
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Memory on a cache line's border, which JAX then takes over without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _rows(x: list[Array], start: int, count: int) -> list[Array]:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ._kernel import show_kernel
-from ._style import BLUE, GREEN, GREY, INK, ORANGE, figure, slope_guide, style, width_axis
+from ._style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, figure, slope_guide, style, width_axis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,8 +20,9 @@ class DemoResult:
     """What the demonstration measured.
 
     Accuracies are shares between 0 and 1 on the test images; `finite_accuracy` and `disagreement` have one entry a
-    width. `disagreement` is the root mean square difference between trained networks' outputs and the limit's, in units
-    of the targets. `images` are up to ten examples with their `image_labels`; `kernel` is the NTK of some examples
+    width. `disagreement` is the distance between trained networks' outputs and the limit's, over the size of the limit's;
+    `first_disagreement` the same after one step of training. `limit_accuracy` is that of the limit trained as the networks
+    are, `nngp_accuracy` and `ntk_accuracy` those of kernel regression. `images` are up to ten examples with their `image_labels`; `kernel` is the NTK of some examples
     sorted by class, `kernel_labels` their classes. `seconds` maps each stage to its time, in order.
     """
 
@@ -38,6 +39,9 @@ class DemoResult:
     title: str = "A network and its infinite-width limit"
     finite_error: Sequence[float] | ndarray | None = None
     disagreement_error: Sequence[float] | ndarray | None = None
+    limit_accuracy: float | None = None
+    first_disagreement: Sequence[float] | ndarray | None = None
+    first_disagreement_error: Sequence[float] | ndarray | None = None
 
 
 def draw_demo(result: DemoResult) -> "Figure":
@@ -59,10 +63,12 @@ def draw_demo(result: DemoResult) -> "Figure":
 
 def _accuracy(axes: Any, result: DemoResult) -> None:
     for value, color, name, dash in (
-        (result.ntk_accuracy, BLUE, "NTK", "-"),
-        (result.nngp_accuracy, GREEN, "NNGP", "--"),
+        (result.ntk_accuracy, BLUE, "kernel regression, NTK", "-"),
+        (result.nngp_accuracy, GREEN, "kernel regression, NNGP", "--"),
+        (result.limit_accuracy, INK, "limit, trained as the networks", ":"),
     ):
-        axes.axhline(100 * value, color=color, linestyle=dash, label=f"limit, {name}: {value:.1%}")
+        if value is not None:
+            axes.axhline(100 * value, color=color, linestyle=dash, label=f"{name}: {value:.1%}")
     errors = None if result.finite_error is None else 100 * np.asarray(result.finite_error)
     axes.errorbar(
         result.widths,
@@ -76,22 +82,25 @@ def _accuracy(axes: Any, result: DemoResult) -> None:
     axes.set_ylabel("test accuracy (%)")
     axes.set_title("Accuracy")
     axes.margins(y=0.25)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="best")
 
 
 def _disagreement(axes: Any, result: DemoResult) -> None:
-    values = np.asarray(result.disagreement, float)
-    axes.errorbar(
-        result.widths, values, result.disagreement_error, fmt="o-", color=ORANGE, label="finite networks, trained"
-    )
-    slope_guide(axes, list(result.widths), 1.12 * values[0], -0.5, r"$\propto n^{-1/2}$")
+    for values, errors, color, marker, label in (
+        (result.disagreement, result.disagreement_error, ORANGE, "o-", "finite networks, trained"),
+        (result.first_disagreement, result.first_disagreement_error, PURPLE, "s--", "after the first step"),
+    ):
+        if values is not None:
+            axes.errorbar(result.widths, values, errors, fmt=marker, color=color, label=label)
+    start = result.disagreement if result.first_disagreement is None else result.first_disagreement
+    slope_guide(axes, list(result.widths), 1.12 * start[0], -0.5, r"$\propto n^{-1/2}$")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.get_major_locator().set_params(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
     axes.tick_params(axis="y", which="minor", left=False)
     axes.yaxis.set_minor_formatter("")
     width_axis(axes, result.widths)
-    axes.set_ylabel("rms difference of outputs (units of the targets)")
+    axes.set_ylabel("rms difference of outputs / rms of the limit's")
     axes.set_title("Distance from the limit's predictions")
     axes.legend(fontsize=8, loc="upper right")
 

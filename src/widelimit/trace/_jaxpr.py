@@ -228,7 +228,8 @@ class Cut:
     outputs: tuple[int, ...]
 
 
-_TOGETHER = 8  # marked plain numbers in a piece
+_LARGE = 2**13  # entries of an array that is worth a piece of its own
+_TOGETHER = 8  # small arrays in a piece
 
 
 def cut_program(fn: Callable, *args: Any, at: str) -> Cut:
@@ -271,15 +272,15 @@ class _Numbers:
 
 
 def _groups(eqns: Sequence[Any], at: str, numbers: _Numbers) -> list[list[Any]]:
-    """The equations between cuts. A value with axes of its own (beside the two of the tile) is cut at once; of plain
-    numbers a few are computed together, as nothing reads them more than once or twice."""
+    """The equations between cuts. Large arrays are cut at once; of small ones a few are computed together, as their
+    program then takes longer to compile than to run."""
     groups: list[list[Any]] = [[]]
     weight, marked = 0.0, False
     for eqn in eqns:
         if eqn.primitive.name == at and not any(isinstance(v, core.Literal) for v in eqn.invars):
             for new, old in zip(eqn.outvars, eqn.invars, strict=True):
                 numbers.alias(new, old)
-            weight += 0.0 if marked else 1.0 if eqn.invars[0].aval.ndim > 2 else 1.0 / _TOGETHER
+            weight += 0.0 if marked else 1.0 if eqn.invars[0].aval.size >= _LARGE else 1.0 / _TOGETHER
             marked = True
             continue
         if weight >= 1 and groups[-1]:
