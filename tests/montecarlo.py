@@ -25,7 +25,9 @@ def _sample(net, x, width, rates, replicas, key):
     params = net.init(key, width)
 
     def outputs(p):
-        return jax.vmap(lambda one: _rows(net.apply(p, one), replicas))(x).reshape(-1, _copies(net, params, x, replicas))
+        return jax.vmap(lambda one: _rows(net.apply(p, one), replicas))(x).reshape(
+            -1, _copies(net, params, x, replicas)
+        )
 
     f = outputs(params)
     jacobian = jax.jacrev(lambda p: outputs(p).reshape(-1))(params)
@@ -46,7 +48,9 @@ def _copies(net, params, x, replicas):
 def means(net, x, *, width, draws, rates, replicas, seed=0):
     """Mean and standard error of f fᵀ and J Λ Jᵀ over draws of the network."""
     sample = functools.partial(_sample, net, x, width, rates, tuple(replicas))
-    drawn = jax.jit(lambda keys: jax.lax.map(sample, keys, batch_size=100))(jax.random.split(jax.random.key(seed), draws))
+    drawn = jax.jit(lambda keys: jax.lax.map(sample, keys, batch_size=100))(
+        jax.random.split(jax.random.key(seed), draws)
+    )
     return [(np.mean(s, 0), np.std(s, 0) / np.sqrt(draws)) for s in map(np.asarray, drawn)]
 
 

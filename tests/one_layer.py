@@ -8,9 +8,9 @@ kernels) the NNGP is Σ_d A_d S A_dᵀ, and the NTK adds Σ_d A_d (Ṡ ∘ K) A_
 import jax
 import jax.numpy as jnp
 import numpy as np
-from networks import drawn, relu
 
 import widelimit as wl
+from networks import drawn, relu
 
 
 def network(shapes, hidden, output):

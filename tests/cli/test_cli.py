@@ -75,7 +75,9 @@ def test_without_arguments_there_is_help(capsys):
     assert "demo" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("options", [("--widths", "64,a"), ("--widths", "64,32"), ("--widths", "0,4"), ("--train", "3"), ("--no-such",)])
+@pytest.mark.parametrize(
+    "options", [("--widths", "64,a"), ("--widths", "64,32"), ("--widths", "0,4"), ("--train", "3"), ("--no-such",)]
+)
 def test_bad_options_are_usage_errors(options, capsys):
     assert code_of("demo", *options) == 2
     assert options[0] in capsys.readouterr().err.replace("'", "")

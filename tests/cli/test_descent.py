@@ -54,6 +54,9 @@ def test_a_linear_network_is_its_own_limit(descent):
 
 
 def test_a_parameter_of_rate_zero_stays(descent):
-    net = Network(lambda key, width: {"w": jax.random.normal(key, (3, 2)), "b": np.ones(2)}, lambda params, x: x @ params["w"] + params["b"])
+    net = Network(
+        lambda key, width: {"w": jax.random.normal(key, (3, 2)), "b": np.ones(2)},
+        lambda params, x: x @ params["w"] + params["b"],
+    )
     end = trained(net, net.init(KEY, 1), descent, {"w": 1.0, "b": 0.0})
     np.testing.assert_array_equal(end["b"], 1)

@@ -1,7 +1,8 @@
 """The kernels of other programs, from the same networks as flax and equinox modules in standard parametrisation."""
 
-import networks
 import pytest
+
+import networks
 
 
 @pytest.mark.parametrize("framework", ["flax", "equinox"])

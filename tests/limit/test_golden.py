@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 
+import networks
 import widelimit as wl
+
 
 @pytest.mark.parametrize("name", networks.GOLDEN)
 def test_kernels_of_neural_tangents(golden, name):

@@ -2,12 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 from jax import lax
-from one_layer import assert_exact
 
+import networks
+from one_layer import assert_exact
 from widelimit.trace import _dispatch  # noqa: F401  (fills the table)
 from widelimit.trace._jaxpr import call_names, primitives
 from widelimit.trace._table import REFUSED, RULES
@@ -202,16 +202,17 @@ INPUTS = {
     "data adjacency": (lambda n: {}, lambda p, x: (x @ x.T) @ (x @ p["w"])),
     "attention of the data": (
         lambda n: {},
-        lambda p, x: (
-            jax.nn.softmax(jnp.where(jnp.tril(jnp.ones((4, 4), bool)), x @ x.T, -jnp.inf)) @ (x @ p["w"])
-        ),
+        lambda p, x: jax.nn.softmax(jnp.where(jnp.tril(jnp.ones((4, 4), bool)), x @ x.T, -jnp.inf)) @ (x @ p["w"]),
     ),
     "normalised data": (lambda n: {}, lambda p, x: (x / jnp.linalg.norm(x, axis=-1, keepdims=True)) @ p["w"]),
     "maximum of the data": (lambda n: {}, lambda p, x: x.max(0, keepdims=True) @ p["w"]),
     "gathered data": (lambda n: {}, lambda p, x: x[jnp.argsort(x[:, 0])] @ p["w"]),
     "one weight twice": (lambda n: {}, lambda p, x: x @ p["w"] + jnp.flip(x, 0) @ p["w"]),
     "two weights": (lambda n: {"u": (2, n)}, lambda p, x: x @ p["w"] - 2.0 * (x[:1] @ p["u"])),
-    "parts of a weight": (lambda n: {"u": (4, n)}, lambda p, x: x @ p["u"][:2] + jnp.flip(x, 0) @ p["u"][2:] + x @ p["w"]),
+    "parts of a weight": (
+        lambda n: {"u": (4, n)},
+        lambda p, x: x @ p["u"][:2] + jnp.flip(x, 0) @ p["u"][2:] + x @ p["w"],
+    ),
 }
 
 

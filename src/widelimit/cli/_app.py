@@ -18,7 +18,9 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         widths = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}", param_hint="--widths") from None
+        raise typer.BadParameter(
+            f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}", param_hint="--widths"
+        ) from None
     if min(widths) < 1 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
         raise typer.BadParameter(f"expected positive numbers that grow, got {text}", param_hint="--widths")
     return widths
@@ -33,7 +35,9 @@ def _print_version(asked: bool) -> bool:
 
 @app.callback()
 def widelimit(
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Infinite-width limits (NNGP and NTK) of neural networks, read from the network's own JAX code."""
 
@@ -41,7 +45,9 @@ def widelimit(
 @app.command()
 def demo(
     *,
-    out: Annotated[Path, typer.Option(help="The picture; its ending chooses the format (png, svg, pdf).")] = Path("demo.png"),
+    out: Annotated[Path, typer.Option(help="The picture; its ending chooses the format (png, svg, pdf).")] = Path(
+        "demo.png"
+    ),
     train: Annotated[int, typer.Option(min=20, help="Training images.")] = 4000,
     test: Annotated[int, typer.Option(min=10, help="Test images; with the training images at most 5000.")] = 1000,
     widths: Annotated[str, typer.Option(help="Channels of the finite networks.")] = "64,128,256,512",

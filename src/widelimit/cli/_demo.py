@@ -1,6 +1,5 @@
 """The demonstration: a convolutional Flax network and its infinite-width limit, on real images."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np

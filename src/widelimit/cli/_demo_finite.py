@@ -76,11 +76,16 @@ def compare(
 ) -> Finite:
     """Train networks at each width and compare their test outputs with the limit's."""
     labels = data[1].labels
-    scores = [[_score(found, limit, labels) for found in _trained(net, kernel, data, descent, (width, settings))] for width in settings.widths]
+    scores = [
+        [_score(found, limit, labels) for found in _trained(net, kernel, data, descent, (width, settings))]
+        for width in settings.widths
+    ]
     return Finite(settings.widths, scores, accuracy(limit.last, labels))
 
 
-def _trained(net: Network, kernel: Kernel, data: tuple[Images, Images], descent: Descent, at: tuple[int, Settings]) -> list[Outputs]:
+def _trained(
+    net: Network, kernel: Kernel, data: tuple[Images, Images], descent: Descent, at: tuple[int, Settings]
+) -> list[Outputs]:
     """The outputs of every network at one width."""
     width, settings = at
     base = jax.random.fold_in(settings.key("networks"), width)
@@ -105,7 +110,12 @@ def _outputs(net: Network, start: PyTree, data: tuple[Images, Images], descent: 
 
 def _score(found: Outputs, limit: Outputs, labels: ndarray) -> Scores:
     same = found.last.argmax(1) == limit.last.argmax(1)
-    return Scores(accuracy(found.last, labels), float(same.mean()), _distance(found.first, limit.first), _distance(found.last, limit.last))
+    return Scores(
+        accuracy(found.last, labels),
+        float(same.mean()),
+        _distance(found.first, limit.first),
+        _distance(found.last, limit.last),
+    )
 
 
 def _distance(found: ndarray, limit: ndarray) -> float:

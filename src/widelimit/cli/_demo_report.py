@@ -67,4 +67,3 @@ def draw(
         ),
         out,
     )
-

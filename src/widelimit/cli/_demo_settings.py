@@ -29,9 +29,13 @@ class Settings:
     def check(self) -> None:
         """Before minutes of work, not after them."""
         if self.train + self.test > AVAILABLE:
-            raise ValueError(f"`--train {self.train} --test {self.test}`: there are {AVAILABLE} images, so both together are at most {AVAILABLE}")
+            raise ValueError(
+                f"`--train {self.train} --test {self.test}`: there are {AVAILABLE} images, so both together are at most {AVAILABLE}"
+            )
         if self.out.suffix.lower() not in _FORMATS:
-            raise ValueError(f"`--out {self.out}`: the ending must be one of {', '.join(_FORMATS)}, to choose the picture's format")
+            raise ValueError(
+                f"`--out {self.out}`: the ending must be one of {', '.join(_FORMATS)}, to choose the picture's format"
+            )
         if not self.out.absolute().parent.is_dir():
             raise FileNotFoundError(f"`--out {self.out}`: there is no folder {self.out.absolute().parent}")
 

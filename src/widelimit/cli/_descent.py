@@ -43,7 +43,9 @@ class Descent:
         """The same, ended earlier."""
         return Descent(self.batches[:steps], self.step)
 
-    def in_the_limit(self, ntk: Float[ndarray, "n n"], targets: Float[ndarray, "n outputs"]) -> Float[ndarray, "n outputs"]:
+    def in_the_limit(
+        self, ntk: Float[ndarray, "n n"], targets: Float[ndarray, "n outputs"]
+    ) -> Float[ndarray, "n outputs"]:
         """The coefficients a of g_t(x) = Σ_i Θ(x, x_i) a_i after all steps.
 
         Where Θ stays what it was, a step changes the function by g ← g − η Θ(·, B)(g(B) − y_B), so it changes a on B alone.
@@ -54,7 +56,15 @@ class Descent:
         return coefficients
 
 
-def train(net: Any, params: PyTree, data: tuple[ndarray, ndarray], *, descent: Descent, rates: Mapping[str, float], watch: Callable) -> Iterator[PyTree]:
+def train(
+    net: Any,
+    params: PyTree,
+    data: tuple[ndarray, ndarray],
+    *,
+    descent: Descent,
+    rates: Mapping[str, float],
+    watch: Callable,
+) -> Iterator[PyTree]:
     """The parameters of one network after each step.
 
     `data` are images and targets, `rates` the learning rate λ_θ of every parameter by path, `watch` wraps the minibatches in a
@@ -88,5 +98,7 @@ def _step(apply: Callable, params: PyTree, steps: PyTree, batch: tuple[Array, Ar
     return jax.tree.map(lambda p, s, g: p - s * g, params, steps, jax.grad(partial(_loss, apply))(params, *batch))
 
 
-def _loss(apply: Callable, params: PyTree, images: Float[Array, "n ..."], goal: Float[Array, "n outputs"]) -> Float[Array, ""]:
+def _loss(
+    apply: Callable, params: PyTree, images: Float[Array, "n ..."], goal: Float[Array, "n outputs"]
+) -> Float[Array, ""]:
     return 0.5 * jnp.sum((_outputs(apply, params, images) - goal) ** 2)

@@ -3,7 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-_EXPECTED = (ImportError, ValueError, OSError)  # of what a user asked for; anything else is a bug and shows its traceback
+_EXPECTED = (
+    ImportError,
+    ValueError,
+    OSError,
+)  # of what a user asked for; anything else is a bug and shows its traceback
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

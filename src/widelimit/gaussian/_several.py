@@ -120,7 +120,6 @@ def _rule(
     pair: tuple[Pointwise, Pointwise], accuracy: float, smooth: bool, primals: tuple, tangents: tuple
 ) -> tuple[Array, Array]:
     """Price: ∂E/∂C_ab = ½E[∂_a∂_b(φψ)] for each entry, so E[∂_iφ ∂_jψ] for a cross-covariance."""
-
     phi, psi = pair
 
     def expect(f: Pointwise, g: Pointwise) -> Array:

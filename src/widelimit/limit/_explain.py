@@ -132,5 +132,8 @@ def _narrow(v: tp.Value) -> str:
 def _notes(reading: trace.Reading) -> list[str]:
     used = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.MatMul | tp.Vector)}
     dropped = [p for p, law in reading.laws.items() if p not in used and law.kind not in ("constant", "fixed")]
-    unused = [f"the parameter {p!r} drops out of the limit (its variance is of order n^{reading.laws[p].variance.exponent}, or it is not used)" for p in dropped]
+    unused = [
+        f"the parameter {p!r} drops out of the limit (its variance is of order n^{reading.laws[p].variance.exponent}, or it is not used)"
+        for p in dropped
+    ]
     return [*approximations(reading), *unused]

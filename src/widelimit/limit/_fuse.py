@@ -84,13 +84,13 @@ def _collect(x: tp.Value | tp.Known, bases: dict[int, tp.Value], params: dict[in
     if isinstance(x, tp.Known):
         if _number(x) is None:
             params.setdefault(id(x), x)
-        return
+        return None
     if isinstance(x, tp.Given):
         return _collect(x.known, bases, params)
     if x.is_gaussian:
         base = base_of(x)
         bases.setdefault(id(base), base)
-        return
+        return None
     x = opened(x)
     for part in _ingredients(x):
         _collect(part, bases, params)
@@ -115,7 +115,12 @@ def _push(x: tp.Image) -> tp.Value:
 
     def moved(v: Any) -> Any:
         if isinstance(v, tp.Known):
-            return tp.apply(lambda a: tp.apply_maps(jnp.broadcast_to(jnp.asarray(a), x.h.shape), x.maps, None), x.shape, v, name="map")
+            return tp.apply(
+                lambda a: tp.apply_maps(jnp.broadcast_to(jnp.asarray(a), x.h.shape), x.maps, None),
+                x.shape,
+                v,
+                name="map",
+            )
         return tp.Image(x.shape, v.where, v, x.maps)
 
     inner = opened(x.h)

@@ -83,7 +83,10 @@ def _apply_right(recursion: Any, k: Array, of_v: tuple[tp.AxisMap, ...], match: 
     sources, targets = free_axes(match), free_axes(r.match)
     own = [m for m in of_v if all(r.match[j] is None for j in m.outputs)]
     maps = tuple(
-        dataclasses.replace(m, inputs=tuple(sources.index(i) for i in m.inputs), outputs=tuple(targets.index(o) for o in m.outputs)) for m in own
+        dataclasses.replace(
+            m, inputs=tuple(sources.index(i) for i in m.inputs), outputs=tuple(targets.index(o) for o in m.outputs)
+        )
+        for m in own
     )
     if tp.is_identity(maps):
         return k

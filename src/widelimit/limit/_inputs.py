@@ -18,7 +18,9 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
     sizes = set()
     for a, struct in zip(leaves, reading.inputs, strict=True):
         if a.shape[1:] != struct.shape or a.ndim == 0:
-            raise ValueError(f"`{call}`: got an array of shape {a.shape}; expected (N, {', '.join(map(str, struct.shape))}): a batch of inputs like the example")
+            raise ValueError(
+                f"`{call}`: got an array of shape {a.shape}; expected (N, {', '.join(map(str, struct.shape))}): a batch of inputs like the example"
+            )
         sizes.add(a.shape[0])
     if len(sizes) > 1:
         raise ValueError(f"`{call}`: the parts of the input have different numbers of examples: {sorted(sizes)}")
@@ -27,7 +29,9 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
     for a in leaves:
         if jnp.issubdtype(a.dtype, jnp.floating) and not bool(jnp.all(jnp.isfinite(a))):
             bad = np.unique(np.nonzero(~np.isfinite(np.asarray(a).reshape(a.shape[0], -1)))[0])
-            raise ValueError(f"`{call}`: the inputs hold NaN or infinite values (examples {bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); remove or impute them")
+            raise ValueError(
+                f"`{call}`: the inputs hold NaN or infinite values (examples {bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); remove or impute them"
+            )
     return leaves
 
 
@@ -43,26 +47,42 @@ def check_single(reading: Reading, x: Any) -> list[Array]:
     leaves = [_array(a, s, call) for a, s in zip(_leaves(reading, x, call), reading.inputs, strict=True)]
     for a, struct in zip(leaves, reading.inputs, strict=True):
         if a.shape != struct.shape:
-            raise ValueError(f"`{call}`: got an input of shape {a.shape}; expected {struct.shape}, the example's (one input, no batch axis)")
+            raise ValueError(
+                f"`{call}`: got an input of shape {a.shape}; expected {struct.shape}, the example's (one input, no batch axis)"
+            )
     return leaves
 
 
 def _leaves(reading: Reading, x: Any, call: str) -> list[Any]:
     leaves, structure = jax.tree_util.tree_flatten(x)
-    if structure != reading.structure and not (len(leaves) != 1 and len(reading.inputs) == 1 and isinstance(x, list | tuple)):
-        raise ValueError(f"`{call}`: the input has the structure {structure}; expected the example's, {reading.structure}")
+    if structure != reading.structure and not (
+        len(leaves) != 1 and len(reading.inputs) == 1 and isinstance(x, list | tuple)
+    ):
+        raise ValueError(
+            f"`{call}`: the input has the structure {structure}; expected the example's, {reading.structure}"
+        )
     return leaves if structure == reading.structure else [np.asarray(x)]
 
 
 def _array(a: Any, struct: jax.ShapeDtypeStruct, call: str) -> Array:
-    array = a if isinstance(a, jax.Array) else jnp.asarray(np.asarray(a)) if np.asarray(a).dtype.kind in "fiub" or _is_float(a) else None
+    array = (
+        a
+        if isinstance(a, jax.Array)
+        else jnp.asarray(np.asarray(a))
+        if np.asarray(a).dtype.kind in "fiub" or _is_float(a)
+        else None
+    )
     if array is None:
         raise TypeError(f"`{call}`: got an array of dtype {np.asarray(a).dtype}; expected real numbers")
     wanted_float, is_float = _is_float(struct), _is_float(array)
     if wanted_float and not is_float:
-        raise TypeError(f"`{call}`: got an array of dtype {array.dtype}; expected floating point like the example ({struct.dtype}): convert with `x.astype(float)`")
+        raise TypeError(
+            f"`{call}`: got an array of dtype {array.dtype}; expected floating point like the example ({struct.dtype}): convert with `x.astype(float)`"
+        )
     if is_float and not wanted_float:
-        raise TypeError(f"`{call}`: got an array of dtype {array.dtype}; expected integers like the example ({struct.dtype})")
+        raise TypeError(
+            f"`{call}`: got an array of dtype {array.dtype}; expected integers like the example ({struct.dtype})"
+        )
     return array
 
 

@@ -23,7 +23,6 @@ from widelimit.limit._printed import Program
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
 
-
 _FRAMES = 20  # nested calls a value of the program takes
 
 
@@ -48,7 +47,8 @@ def limit(
     ----------
     net
         The network as a family over its width: `wl.Network`, `wl.from_flax`, `wl.from_equinox`.
-    example
+
+    Example:
         One input, without a batch axis: any pytree of arrays or `jax.ShapeDtypeStruct`, or a shape.
     learning_rates
         "ntk": each parameter's rate is the variance of its initialisation (NTK parametrisation; one that starts at a
@@ -59,17 +59,17 @@ def limit(
     widths
         At least three widths at which the network is traced (shapes only) to tell what scales with the width.
 
-    Returns
+    Returns:
     -------
     A `Kernel`: `kernel(x1, x2)` gives Gram matrices.
 
-    Raises
+    Raises:
     ------
     Refusal
         Where the limit is not a Gaussian process, does not exist, or a step of the network has no rule; the message
         names the line of the network's code and what to write instead.
 
-    References
+    References:
     ----------
     Jacot et al., Neural Tangent Kernel (2018); Yang, Tensor Programs I, II; Yang & Littwin, Tensor Programs IIb (2021).
     """
@@ -83,7 +83,9 @@ def limit(
 
 def _check_arguments(net: Any, accuracy: float) -> None:
     if not (hasattr(net, "init") and hasattr(net, "apply") and hasattr(net, "is_trainable")):
-        raise TypeError(f"`wl.limit(net, example)`: expected a `wl.Network` (or `wl.from_flax`, `wl.from_equinox`), got {type(net).__name__}")
+        raise TypeError(
+            f"`wl.limit(net, example)`: expected a `wl.Network` (or `wl.from_flax`, `wl.from_equinox`), got {type(net).__name__}"
+        )
     if not 0 < accuracy < 1:
         raise ValueError(f"`wl.limit(..., accuracy={accuracy})`: expected a relative error between 0 and 1")
 
@@ -110,7 +112,11 @@ def _readable(net: Any, example: PyTree, widths: tuple[int, ...] | None) -> trac
 
 def _diverging(net: Any, reading: trace.Reading, learning_rates: Any, widths: Any) -> str:
     table = learning_rates if isinstance(learning_rates, dict) else dict.fromkeys(reading.laws, learning_rates)
-    worse = {p: law.variance for p, law in reading.laws.items() if table.get(p, "ntk") not in ("ntk", 0) and law.variance.exponent < 0}
+    worse = {
+        p: law.variance
+        for p, law in reading.laws.items()
+        if table.get(p, "ntk") not in ("ntk", 0) and law.variance.exponent < 0
+    }
     listed = ", ".join(f"{p!r} (NTK ~ n^{-v.exponent})" for p, v in worse.items())
     return (
         f"`wl.limit(..., learning_rates={learning_rates!r})`: the tangent kernel diverges with the width at these rates. Parameters whose variance "
@@ -160,15 +166,21 @@ class Kernel:
         leaves = check_batch(self.reading, x, "kernel.diagonal(x)")
         return Kernels(*self._grams("both", self.pair, 1.0).diagonal(leaves))
 
-    def ntk_by_weight(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> dict[str, Array]:
+    def ntk_by_weight(
+        self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0
+    ) -> dict[str, Array]:
         """The share of every trained parameter; the shares add up to the NTK."""
         trained = [p for p, parameter in self.reading.parameters.items() if parameter.rate]
         if not trained:
             return {}
-        shares = self._gram(x1, x2, functools.partial(self._pair_shares, trained), "shares", progress=progress, budget=budget)
+        shares = self._gram(
+            x1, x2, functools.partial(self._pair_shares, trained), "shares", progress=progress, budget=budget
+        )
         return dict(zip(trained, shares, strict=True))
 
-    def _gram(self, x1: PyTree, x2: PyTree | None, pair: Callable, kind: str, *, progress: bool, budget: float) -> tuple[Array, ...]:
+    def _gram(
+        self, x1: PyTree, x2: PyTree | None, pair: Callable, kind: str, *, progress: bool, budget: float
+    ) -> tuple[Array, ...]:
         first = check_batch(self.reading, x1, "kernel(x1, x2)")
         second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
         if second is not None:
@@ -211,11 +223,15 @@ class Kernel:
 
         return tuple(share(path) for path in trained)
 
-    def _cross(self, x: PyTree, xp: PyTree) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array], dict[str, Array]]:
+    def _cross(
+        self, x: PyTree, xp: PyTree
+    ) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array], dict[str, Array]]:
         """The cross-kernel as a function of the weights' cross-covariances; the variances; the learning rates."""
         inputs = tuple(check_single(self.reading, v) for v in (x, xp))
         dtype = self._dtype(inputs)
-        variances, rates = ({p: jnp.asarray(v, dtype) for p, v in table.items()} for table in (self._variances, self._rates))
+        variances, rates = (
+            {p: jnp.asarray(v, dtype) for p, v in table.items()} for table in (self._variances, self._rates)
+        )
 
         def cross(covariances: dict[str, Any]) -> Array:
             return self.cross_covariance(inputs, variances, covariances, dtype)

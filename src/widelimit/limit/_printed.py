@@ -42,7 +42,9 @@ class _Printer:
         return [*header, *body, f"output   {last}"]
 
     def _used(self, path: str) -> bool:
-        return any(isinstance(v, tp.MatMul | tp.Vector) and v.weight.path == path for v in trace.reachable(self.reading.output))
+        return any(
+            isinstance(v, tp.MatMul | tp.Vector) and v.weight.path == path for v in trace.reachable(self.reading.output)
+        )
 
     def _law(self, path: str) -> str:
         law, rate = self.reading.laws[path], self.reading.rates[path]
@@ -70,14 +72,18 @@ class _Printer:
             case tp.Vector():
                 return self.define(v, "g", "Initial", f"{v.weight.path}{shape}", v.where)
             case tp.MatMul():
-                return self.define(v, "g", "MatMul", f"{self._weight(v)} {self.name(v.h)}{self._taps(v)}{shape}", v.where)
+                return self.define(
+                    v, "g", "MatMul", f"{self._weight(v)} {self.name(v.h)}{self._taps(v)}{shape}", v.where
+                )
             case tp.Image():
                 return self.define(v, self._letter(v), "LinComb", f"{self._map(v)}({self.name(v.h)}){shape}", v.where)
             case tp.Sum():
                 text = " + ".join(self.name(t) for t in v.terms)
                 return self.define(v, self._letter(v), "LinComb", f"{text}{shape}", v.where)
             case tp.Scaled():
-                return self.define(v, self._letter(v), "LinComb", f"{self.name(v.known)} {self.name(v.h)}{shape}", v.where)
+                return self.define(
+                    v, self._letter(v), "LinComb", f"{self.name(v.known)} {self.name(v.h)}{shape}", v.where
+                )
             case tp.Product():
                 text = " ⊙ ".join(self.name(f) for f in v.factors)
                 return self.define(v, "x", "Nonlin", f"{text}{shape}", v.where)
@@ -102,7 +108,9 @@ class _Printer:
     def _taps(self, v: tp.MatMul) -> str:
         taps = [str(w.size) for w in v.windows if not w.trivial]
         summed = [v.h.shape[i] for i in v.contracted]
-        return (f" over {'×'.join(taps)} taps" if taps else "") + (f" summed over {summed}" if summed and not isinstance(v.h, tp.Given) else "")
+        return (f" over {'×'.join(taps)} taps" if taps else "") + (
+            f" summed over {summed}" if summed and not isinstance(v.h, tp.Given) else ""
+        )
 
     def _map(self, v: tp.Image) -> str:
         kinds = [m.key[0] if isinstance(m.key, tuple) else m.key for m in v.maps if not m.is_identity]
@@ -116,7 +124,11 @@ class _Printer:
                 return self.names[id(k)]
             case tp.Constant():
                 value = k.value
-                return f"{value.flat[0]:.4g}" if value.size and np.all(value == value.flat[0]) else f"constant{list(value.shape)}"
+                return (
+                    f"{value.flat[0]:.4g}"
+                    if value.size and np.all(value == value.flat[0])
+                    else f"constant{list(value.shape)}"
+                )
             case tp.Moment():
                 right = f" {self.name(k.right)}" if k.right is not None else ""
                 return self.define(k, "θ", "Moment", f"E[{self.name(k.left)}{right}]")

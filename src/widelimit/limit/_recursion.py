@@ -75,7 +75,9 @@ class Recursion:
 
     def _moment(self, x: tp.Moment, side: int) -> Array:
         """θ = E[Z^left Z^right] at one input: it does not know of the other copy of the weights."""
-        value = self.mean(x.left, side) if x.right is None else self.second(Request(x.left, x.right, (side, side), x.match))
+        value = (
+            self.mean(x.left, side) if x.right is None else self.second(Request(x.left, x.right, (side, side), x.match))
+        )
         return jnp.zeros(x.shape, self.dtype) if value is None else jnp.broadcast_to(value, x.shape)
 
     # --- first moments ------------------------------------------------------------------------------------------------
@@ -135,11 +137,13 @@ class Recursion:
                 return self._where_matched(r, split_for_weights(r), through_weight)
             case tp.Vector(), tp.Vector():
                 return through_vector(self, r)
-            case (tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector()):
+            case ((tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector())):
                 return None
         return self.product((u,), (v,), r)
 
-    def _where_matched(self, r: Request, split: frozenset[int], rule: Callable[[Any, Request], Array | None]) -> Array | None:
+    def _where_matched(
+        self, r: Request, split: frozenset[int], rule: Callable[[Any, Request], Array | None]
+    ) -> Array | None:
         """Ask for all positions of the axes that the rule cannot match, and take the diagonal."""
         if split:
             return diagonal_of(self.second(r.unmatched(split)), r, split)
@@ -174,7 +178,9 @@ class Recursion:
         (u, s), (v, t) = a, b
         if s > t:
             return self._dependent(b, a, r)
-        return any(self.second(r.between(x, y, (s, t))) is not None for x in fused((u,)).bases for y in fused((v,)).bases)
+        return any(
+            self.second(r.between(x, y, (s, t))) is not None for x in fused((u,)).bases for y in fused((v,)).bases
+        )
 
     def _group(self, left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
         phi, psi = fused(tuple(left)), fused(tuple(right))
@@ -182,7 +188,9 @@ class Recursion:
             return self._distributed(split, left, right, r)
         return self._expectation(phi, psi, r)
 
-    def _distributed(self, split: tuple[int, int], left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
+    def _distributed(
+        self, split: tuple[int, int], left: list[tp.Value], right: list[tp.Value], r: Request
+    ) -> Array | None:
         """E is linear in a factor that is a sum or a multiple."""
         side, i = split
         mine, other = (left, right) if side == 0 else (right, left)
@@ -213,7 +221,9 @@ class Recursion:
 
     def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
         place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]
-        return tuple(tuple(place(self.second(r.between(a, b, ends, centred=True)), r) for b in psi.bases) for a in phi.bases)
+        return tuple(
+            tuple(place(self.second(r.between(a, b, ends, centred=True)), r) for b in psi.bases) for a in phi.bases
+        )
 
 
 def _expect(phi: gaussian.Pointwise, psi: gaussian.Pointwise, accuracy: float) -> Callable[..., Array]:
@@ -221,7 +231,9 @@ def _expect(phi: gaussian.Pointwise, psi: gaussian.Pointwise, accuracy: float) -
 
     def make() -> Callable[..., Array]:
         def expect(joint: tuple, left: tuple, right: tuple) -> Array:
-            return gaussian.expect(phi, psi, gaussian.Joint(*joint), left_params=left, right_params=right, accuracy=accuracy)
+            return gaussian.expect(
+                phi, psi, gaussian.Joint(*joint), left_params=left, right_params=right, accuracy=accuracy
+            )
 
         return jax.jit(expect)
 
@@ -261,4 +273,3 @@ def _total(parts: Sequence[Array | None]) -> Array | None:
 
 def _times(a: Array | None, b: Array) -> Array | None:
     return None if a is None else a * b
-

@@ -99,7 +99,9 @@ def _slide(k: Array, r: Request) -> Array:
         if window.trivial:
             continue
         if window != _window(r.v, axis):
-            raise SharingError(f"at {r.u.where}: one filter is used with different strides, dilations or paddings; there is no rule for the covariance between them")
+            raise SharingError(
+                f"at {r.u.where}: one filter is used with different strides, dilations or paddings; there is no rule for the covariance between them"
+            )
         k = window.sum(k, axis) if r.match[axis] is not None else window.sum(k, axis, len(kept_u) + free.index(axis))
     return k
 
@@ -136,11 +138,15 @@ def shares(a: tp.Weight, b: tp.Weight) -> bool:
         if x[:-1] == y[:-1] and _disjoint(x[-1], y[-1]):
             return False
         break
-    raise SharingError(f"the parameter {a.path!r} is used twice with blocks that overlap in part; slice it in the same way at each use")
+    raise SharingError(
+        f"the parameter {a.path!r} is used twice with blocks that overlap in part; slice it in the same way at each use"
+    )
 
 
 def _disjoint(a: Any, b: Any) -> bool:
     (start_a, limit_a, stride_a), (start_b, limit_b, stride_b) = a, b
-    apart = all(x <= y for x, y in zip(limit_a, start_b, strict=True)) or all(x <= y for x, y in zip(limit_b, start_a, strict=True))
+    apart = all(x <= y for x, y in zip(limit_a, start_b, strict=True)) or all(
+        x <= y for x, y in zip(limit_b, start_a, strict=True)
+    )
     interleaved = stride_a == stride_b and all((x - y) % stride_a for x, y in zip(start_a, start_b, strict=True))
     return apart or interleaved

@@ -41,7 +41,9 @@ def spread(target: int, size: int) -> AxisMap:
     return AxisMap((), (target,), ("spread", size), lambda a: jnp.broadcast_to(a, (size, *a.shape)))
 
 
-def reshaped(inputs: tuple[int, ...], outputs: tuple[int, ...], before: tuple[int, ...], after: tuple[int, ...]) -> AxisMap:
+def reshaped(
+    inputs: tuple[int, ...], outputs: tuple[int, ...], before: tuple[int, ...], after: tuple[int, ...]
+) -> AxisMap:
     def fn(a: Array) -> Array:
         return a.reshape(*after, *a.shape[len(before) :])
 
@@ -89,7 +91,9 @@ def reversed_(axis: int, target: int) -> AxisMap:
     return AxisMap((axis,), (target,), "reverse", lambda a: jnp.flip(a, 0))
 
 
-def mixed(inputs: tuple[int, ...], outputs: tuple[int, ...], matrix: Any, fn: Callable[[Array, Array], Array], key: Hashable) -> AxisMap:
+def mixed(
+    inputs: tuple[int, ...], outputs: tuple[int, ...], matrix: Any, fn: Callable[[Array, Array], Array], key: Hashable
+) -> AxisMap:
     """A linear map whose matrix is known from the example (attention weights) or constant (an adjacency matrix)."""
     return AxisMap(inputs, outputs, key, fn, selection=False, matrix=matrix)
 

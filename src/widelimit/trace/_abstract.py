@@ -65,9 +65,7 @@ def dims(shapes: Sequence[tuple[int, ...]]) -> list[Sizes]:
 
 def plain(shapes: Sequence[tuple[int, ...]], *, copies_everywhere: bool = False) -> Layout:
     """One axis a dimension: copies where the size changes with the width (or everywhere)."""
-    return tuple(
-        () if set(s) == {1} else (Axis(s, copies_everywhere or len(set(s)) > 1),) for s in dims(shapes)
-    )
+    return tuple(() if set(s) == {1} else (Axis(s, copies_everywhere or len(set(s)) > 1),) for s in dims(shapes))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -15,10 +15,11 @@ from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import common_split, image, split_dims, unfold
-from widelimit.trace._place import Widths, given, place, place_leaf, zeros
+from widelimit.trace._place import given, place, place_leaf, zeros
 from widelimit.trace._scale import Scale, fit
 from widelimit.trace._structural import remap_constant
 from widelimit.trace._table import rule
+from widelimit.trace._widths import traced_widths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +104,9 @@ def _only_positions_left(x: Det | Wide, free: Sequence[int], where: str) -> Det 
             if not axis.copies:
                 continue
             if axis.wide:
-                raise Refusal(f"at {where}: a weight is applied along positions only, the same for every coordinate of a wide axis; widelimit has no rule for it")
+                raise Refusal(
+                    f"at {where}: a weight is applied along positions only, the same for every coordinate of a wide axis; widelimit has no rule for it"
+                )
             x = unfold(x, dim, position, where) if isinstance(x, Wide) else remap_constant(x, dim)
     return x
 
@@ -118,7 +121,9 @@ def _matmul_layout(leaf: Leaf, x: Det | Wide, dims: Dims, leaf_first: bool) -> L
 def check_contraction(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> None:
     path = leaf.parameter.path
     if leaf.parameter.mean.coefficient:
-        raise Refusal(f"at {where}: the weight {path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred weights (or a constant, untrained one)")
+        raise Refusal(
+            f"at {where}: the weight {path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred weights (or a constant, untrained one)"
+        )
     if any(not leaf.labels[d] and set(leaf.sizes[d]) != {1} for d in (*dims.contract[0], *dims.batch[0])):
         raise Refusal(f"at {where}: the parameter {path!r} is repeated along an axis that is summed over")
     inside = [a for d in dims.contract[1] for a in x.layout[d]]
@@ -141,8 +146,8 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
 
 def fan_in(copies: Sequence[Axis]) -> Scale:
     """How many copies are summed: r·n to leading order."""
-    total = [math.prod(a.sizes[i] for a in copies) for i in range(len(Widths.values))]
-    return fit(total, Widths.values)
+    total = [math.prod(a.sizes[i] for a in copies) for i in range(len(traced_widths()))]
+    return fit(total, traced_widths())
 
 
 # --- known matrices ---------------------------------------------------------------------------------------------------
@@ -170,7 +175,9 @@ def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: 
     batch = [x.layout[d] for d in dims.batch[1]]
     layout = tuple([*batch, *mine, *others] if known_first else [*batch, *others, *mine])
     matrix, labels = _matrix(known, dims)
-    maps = _mixing_maps(x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels)))
+    maps = _mixing_maps(
+        x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels))
+    )
     return Wide(image(x.value, maps, finite_shape(layout)), layout, x.exponent + known.exponent)
 
 
@@ -179,7 +186,9 @@ def _meet(known: Det, x: Wide, dims: Dims, where: str) -> tuple[Det, Wide]:
     for dk, dx in zip(dims.contract[0], dims.contract[1], strict=True):
         for position, axis in enumerate(x.layout[dx]):
             if axis.wide:
-                raise Refusal(f"at {where}: a random vector is summed over its width with known numbers; write it as a mean over the width (a sum and a division)")
+                raise Refusal(
+                    f"at {where}: a random vector is summed over its width with known numbers; write it as a mean over the width (a sum and a division)"
+                )
             if axis.copies:
                 x = unfold(x, dx, position, where)
         if any(a.copies for a in known.layout[dk]):
@@ -194,7 +203,9 @@ def _meet(known: Det, x: Wide, dims: Dims, where: str) -> tuple[Det, Wide]:
 def _positions_only(known: Det, free: Sequence[int], where: str) -> Det:
     for d in free:
         if any(a.wide for a in known.layout[d]):
-            raise Refusal(f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths")
+            raise Refusal(
+                f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths"
+            )
         if any(a.copies for a in known.layout[d]):
             known = remap_constant(known, d)
     return known
@@ -262,13 +273,20 @@ def _mixer(positions: Sequence[int], shared: int, contracted: int, new: int) -> 
 def known_einsum(a: Det, b: Det, dims: Dims, where: str) -> Det:
     """Both known: an einsum over the finite axes; a constant axis that is summed counts its copies."""
     names: dict[Any, int] = {}
-    for i, (da, db) in enumerate(zip((*dims.contract[0], *dims.batch[0]), (*dims.contract[1], *dims.batch[1]), strict=True)):
+    for i, (da, db) in enumerate(
+        zip((*dims.contract[0], *dims.batch[0]), (*dims.contract[1], *dims.batch[1]), strict=True)
+    ):
         for p in range(len(a.layout[da])):
             names["a", da, p] = names["b", db, p] = 50 * i + p
     label = _Labels(names)
     in_a, in_b = label.of("a", a.layout), label.of("b", b.layout)
     out, layout = _einsum_result(a, b, dims, label)
-    copies = [x for da, db in zip(*dims.contract, strict=True) for x, y in zip(a.layout[da], b.layout[db], strict=True) if x.copies and y.copies]
+    copies = [
+        x
+        for da, db in zip(*dims.contract, strict=True)
+        for x, y in zip(a.layout[da], b.layout[db], strict=True)
+        if x.copies and y.copies
+    ]
     fan = fan_in(copies)
 
     def fn(x: Any, y: Any) -> Any:
@@ -310,8 +328,16 @@ def _einsum_result(a: Det, b: Det, dims: Dims, label: _Labels) -> tuple[list[int
 def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
     """Σ_α a_α b_α over a wide axis: n E[Z^a Z^b] to leading order (Moment)."""
     a, b, copies = _contract_copies(a, b, dims, where)
-    contract = [(p, q) for da, db in zip(*dims.contract, strict=True) for p, q in zip(finite_axes(a.layout, da), finite_axes(b.layout, db), strict=True)]
-    batch = [(p, q) for da, db in zip(*dims.batch, strict=True) for p, q in zip(finite_axes(a.layout, da), finite_axes(b.layout, db), strict=True)]
+    contract = [
+        (p, q)
+        for da, db in zip(*dims.contract, strict=True)
+        for p, q in zip(finite_axes(a.layout, da), finite_axes(b.layout, db), strict=True)
+    ]
+    batch = [
+        (p, q)
+        for da, db in zip(*dims.batch, strict=True)
+        for p, q in zip(finite_axes(a.layout, da), finite_axes(b.layout, db), strict=True)
+    ]
     at = {q: p for p, q in [*contract, *batch]}
     match = tuple(at.get(q) for q in range(len(b.value.shape)))
     rest = [q for q in range(len(b.value.shape)) if q not in at]
@@ -321,7 +347,11 @@ def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
     free_b = [len(a.value.shape) + rest.index(i) for d in dims.free(1, len(b.layout)) for i in finite_axes(b.layout, d)]
     order = [*(p for p, _ in batch), *free_a, *free_b]
     layout = tuple(
-        [*(a.layout[d] for d in dims.batch[0]), *(a.layout[d] for d in dims.free(0, len(a.layout))), *(b.layout[d] for d in dims.free(1, len(b.layout)))]
+        [
+            *(a.layout[d] for d in dims.batch[0]),
+            *(a.layout[d] for d in dims.free(0, len(a.layout))),
+            *(b.layout[d] for d in dims.free(1, len(b.layout))),
+        ]
     )
     fan = fan_in(copies)
     known = tp.apply(_summed_onto(order, fan.coefficient), finite_shape(layout), known, name="sum")
@@ -352,13 +382,12 @@ def _contract_copies(a: Wide, b: Wide, dims: Dims, where: str) -> tuple[Wide, Wi
                 a = unfold(a, da, p, where)
             elif y.copies and not x.copies:
                 b = unfold(b, db, p, where)
-    left = [x for d in dims.free(0, len(a.layout)) for x in a.layout[d]] + [y for d in dims.free(1, len(b.layout)) for y in b.layout[d]]
+    left = [x for d in dims.free(0, len(a.layout)) for x in a.layout[d]] + [
+        y for d in dims.free(1, len(b.layout)) for y in b.layout[d]
+    ]
     if any(x.copies for x in left) or not any(x.wide for x in summed):
         raise Refusal(
             f"at {where}: a product of two random vectors that is not a sum over their whole width: what is left of it stays random "
             "(an average over a fixed number of coordinates, or an outer product of widths)"
         )
     return a, b, summed
-
-
-

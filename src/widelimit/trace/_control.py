@@ -8,9 +8,10 @@ import numpy as np
 
 from widelimit.trace._abstract import Concrete, Leaf, Refusal
 from widelimit.trace._jaxpr import Step, opened, scan_counts
-from widelimit.trace._place import Widths, place
+from widelimit.trace._place import place
 from widelimit.trace._structural import add_dim, drop_dim, joined, sliced
 from widelimit.trace._table import rule
+from widelimit.trace._widths import traced_widths
 
 
 @rule("scan")
@@ -19,7 +20,11 @@ def scan(step: Step, *operands: Any) -> list[Any]:
     from widelimit.trace._dispatch import read_program
 
     n_consts, n_carry = scan_counts(step)
-    consts, carry, xs = operands[:n_consts], list(operands[n_consts : n_consts + n_carry]), operands[n_consts + n_carry :]
+    consts, carry, xs = (
+        operands[:n_consts],
+        list(operands[n_consts : n_consts + n_carry]),
+        operands[n_consts + n_carry :],
+    )
     lengths = step.each("length")
     if len(set(lengths)) > 1:
         raise Refusal(f"at {step.where}: a loop whose length grows with the width ({lengths})")
@@ -37,14 +42,14 @@ def scan(step: Step, *operands: Any) -> list[Any]:
 def _entry(x: Any, t: int, where: str) -> Any:
     if isinstance(x, Concrete):
         return Concrete(tuple(np.asarray(v[t]) for v in x.values))
-    count = len(Widths.values)
+    count = len(traced_widths())
     return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, where=where), 0)
 
 
 def _stacked(ys: list[Any], length: int, where: str) -> Any:
     if all(isinstance(y, Concrete) for y in ys):
-        return Concrete(tuple(np.stack([y.values[w] for y in ys]) for w in range(len(Widths.values))))
-    count = len(Widths.values)
+        return Concrete(tuple(np.stack([y.values[w] for y in ys]) for w in range(len(traced_widths()))))
+    count = len(traced_widths())
     parts = [add_dim(y if isinstance(y, Leaf) else place(y, None, where), 0, count) for y in ys]
     return joined(parts, 0, [(1,) * count] * len(parts), (length,) * count, where)
 
@@ -62,4 +67,6 @@ def cond(step: Step, which: Any, *operands: Any) -> list[Any]:
 
 @rule("while")
 def while_(step: Step, *operands: Any) -> list[Any]:
-    raise Refusal(f"at {step.where}: a `while` loop over random values; use a loop of fixed length (`lax.scan`, `lax.fori_loop` with static bounds)")
+    raise Refusal(
+        f"at {step.where}: a `while` loop over random values; use a loop of fixed length (`lax.scan`, `lax.fori_loop` with static bounds)"
+    )

@@ -20,10 +20,14 @@ def convolution(step: Step, x: Any, kernel: Any) -> Any:
     """Σ(p, p') = σ_W² Σ_κ E[Z^h_{p+κ} Z^h'_{p'+κ}]: taps carry independent weights."""
     where = step.where
     if not isinstance(kernel, Leaf):
-        raise Refusal(f"at {where}: a convolution whose filter is not a parameter has no rule; write it as a sum of shifted slices or a pooling")
+        raise Refusal(
+            f"at {where}: a convolution whose filter is not a parameter has no rule; write it as a sum of shifted slices or a pooling"
+        )
     groups = [g for name in ("feature_group_count", "batch_group_count") for g in step.each(name)]
     if set(groups) != {1}:
-        raise Refusal(f"at {where}: grouped and depthwise convolutions (feature_group_count={groups[0]}) have no rule yet")
+        raise Refusal(
+            f"at {where}: grouped and depthwise convolutions (feature_group_count={groups[0]}) have no rule yet"
+        )
     return _convolve(step, place(x, None, where), kernel)
 
 
@@ -57,7 +61,9 @@ def _windows(step: Step, kernel: Leaf) -> list[tp.Window]:
     return [tp.Window(size, stride, low, high, dilation, base) for size, stride, (low, high), dilation, base in rows]
 
 
-def _matmul(x: Det | Wide, h: tp.Value, weight: tp.Weight, windows: dict[int, tp.Window], at: tuple[int, str]) -> tp.MatMul:
+def _matmul(
+    x: Det | Wide, h: tp.Value, weight: tp.Weight, windows: dict[int, tp.Window], at: tuple[int, str]
+) -> tp.MatMul:
     feature, where = at
     contracted = tuple(finite_axes(x.layout, feature))
     kept = [(i, d) for d in range(len(x.layout)) if d != feature for i in finite_axes(x.layout, d)]
@@ -75,7 +81,9 @@ def _result_layout(step: Step, x: Det | Wide, kernel: Leaf, windows: dict[int, t
         if d == feature:
             layout.append(() if set(out) == {1} else (Axis(out, True),))
         else:
-            layout.append(tuple(Axis(tuple(windows.get(d, tp.Window(1)).length(s) for s in a.sizes), False) for a in dim))
+            layout.append(
+                tuple(Axis(tuple(windows.get(d, tp.Window(1)).length(s) for s in a.sizes), False) for a in dim)
+            )
     return tuple(layout)
 
 

@@ -11,7 +11,18 @@ import numpy as np
 
 from widelimit import program as tp
 from widelimit.trace import _contraction, _control, _convolution, _indexing, _pointwise, _reduction, _structural  # noqa: F401  (they fill the table)
-from widelimit.trace._abstract import Concrete, Det, Leaf, Randomness, Refusal, Segmented, Wide, axes, finite_shape, plain
+from widelimit.trace._abstract import (
+    Concrete,
+    Det,
+    Leaf,
+    Randomness,
+    Refusal,
+    Segmented,
+    Wide,
+    axes,
+    finite_shape,
+    plain,
+)
 from widelimit.trace._custom import check_derivative
 from widelimit.trace._jaxpr import Body, Step, Walker
 from widelimit.trace._place import as_det
@@ -20,8 +31,7 @@ from widelimit.trace._table import REFUSED, RULES
 
 # Rules that keep the axes of known values apart (constant ones are never repeated) or that mind precision.
 _OWN_RULE = frozenset(
-    "reshape transpose broadcast_in_dim squeeze expand_dims slice split unstack stack concatenate convert_element_type "
-    "dot_general scan cond stop_gradient copy".split()
+    ["reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "split", "unstack", "stack", "concatenate", "convert_element_type", "dot_general", "scan", "cond", "stop_gradient", "copy"]
 ) | frozenset([*_pointwise.UNARY, *_pointwise.NARY, "add", "sub", "mul", "div", "neg"])
 
 
@@ -50,7 +60,11 @@ def dispatch(step: Step, operands: list[Any]) -> list[Any]:
 def _outputs(step: Step, operands: list[Any]) -> Any:
     if (empty := _empty(step)) is not None:
         return empty
-    if any(isinstance(x, Randomness) for x in operands) or step.name.startswith("random_") or step.name == "rng_bit_generator":
+    if (
+        any(isinstance(x, Randomness) for x in operands)
+        or step.name.startswith("random_")
+        or step.name == "rng_bit_generator"
+    ):
         return _random(step, operands)
     if all(isinstance(x, Concrete) for x in operands) and step.name not in ("scan", "cond"):
         return _evaluated(step, operands)
@@ -139,7 +153,10 @@ def _known(step: Step, operands: list[Det]) -> list[Det]:
 
         return fn
 
-    return [Det(tp.apply(output(i), finite_shape(layout), *(x.known for x in operands), name=step.name), layout) for i, layout in enumerate(layouts)]
+    return [
+        Det(tp.apply(output(i), finite_shape(layout), *(x.known for x in operands), name=step.name), layout)
+        for i, layout in enumerate(layouts)
+    ]
 
 
 def _full_view(x: Det, shape: tuple[int, ...]) -> Any:

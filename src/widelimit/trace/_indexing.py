@@ -26,7 +26,9 @@ def dynamic_slice(step: Step, x: Any, *starts: Any) -> Any:
         if sizes == extents:
             continue
         if not isinstance(start, Concrete):
-            raise Refusal(f"at {step.where}: random values are sliced at a place that depends on the example; no rule yet")
+            raise Refusal(
+                f"at {step.where}: random values are sliced at a place that depends on the example; no rule yet"
+            )
         begin = tuple(int(np.clip(v, 0, n - s)) for v, n, s in zip(start.values, extents, sizes, strict=True))
         x = sliced(x, dim, begin, tuple(b + s for b, s in zip(begin, sizes, strict=True)), where=step.where)
     return x
@@ -40,7 +42,9 @@ def gather(step: Step, x: Any, indices: Any) -> Any:
         return _embedding(step, x, indices)
     simple = len(numbers.start_index_map) == 1 and not numbers.operand_batching_dims
     if not isinstance(indices, Concrete) or not simple or numbers.collapsed_slice_dims != numbers.start_index_map:
-        raise Refusal(f"at {step.where}: random values are gathered at places that depend on the example, or along several axes; no rule yet")
+        raise Refusal(
+            f"at {step.where}: random values are gathered at places that depend on the example, or along several axes; no rule yet"
+        )
     dim, index = numbers.start_index_map[0], indices.values[0][..., 0]
     kept = [s for d, s in enumerate(step.params["slice_sizes"]) if d != dim]
     if kept != [s for d, s in enumerate(step.eqns[0].invars[0].aval.shape) if d != dim]:
@@ -57,10 +61,19 @@ def _embedding(step: Step, table: Leaf, indices: Any) -> Any:
     rank, collapsed = len(step.shapes()[0]), numbers.collapsed_slice_dims == (0,)
     offsets = len(table.sizes) - collapsed
     whole = [1, *step.eqns[0].invars[0].aval.shape[1:]] == list(step.params["slice_sizes"])
-    if not whole or numbers.start_index_map[0] != 0 or numbers.offset_dims != tuple(range(rank - offsets, rank)) or numbers.operand_batching_dims:
-        raise Refusal(f"at {step.where}: entries of the parameter {table.parameter.path!r} are gathered along several axes, or in part; only whole rows `table[ids]` are read")
+    if (
+        not whole
+        or numbers.start_index_map[0] != 0
+        or numbers.offset_dims != tuple(range(rank - offsets, rank))
+        or numbers.operand_batching_dims
+    ):
+        raise Refusal(
+            f"at {step.where}: entries of the parameter {table.parameter.path!r} are gathered along several axes, or in part; only whole rows `table[ids]` are read"
+        )
     if not isinstance(index, Det) or len(set(table.sizes[0])) > 1:
-        raise Refusal(f"at {step.where}: rows of {table.parameter.path!r} are picked at random places, or along the width; no rule")
+        raise Refusal(
+            f"at {step.where}: rows of {table.parameter.path!r} are picked at random places, or along the width; no rule"
+        )
     count, last = len(step.eqns), rank - offsets
     index = drop_dim(sliced(index, last, (0,) * count, (1,) * count, where=step.where), last)
     hot = one_hot(index, table.sizes[0])
@@ -81,7 +94,9 @@ def one_hot(index: Det, rows: tuple[int, ...]) -> Det:
 def _picked(step: Step, x: Any, dim: int, index: np.ndarray) -> Any:
     at_dims = [d for d in range(len(step.shapes()[0])) if d not in step.params["dimension_numbers"].offset_dims]
     if index.ndim != 1 or at_dims != [dim] or isinstance(x, Leaf):
-        raise Refusal(f"at {step.where}: a gather with indices of shape {index.shape} here has no rule yet; index along one axis with a vector")
+        raise Refusal(
+            f"at {step.where}: a gather with indices of shape {index.shape} here has no rule yet; index along one axis with a vector"
+        )
     x = single_axis(place(x, None, step.where), dim, step.where)
     if any(a.copies for a in x.layout[dim]):
         raise Refusal(f"at {step.where}: iid coordinates are permuted against others; gather along positions only")

@@ -120,7 +120,8 @@ def bind(eqn: Any, *values: Any) -> list[Any]:
 @dataclasses.dataclass(frozen=True)
 class Walker:
     """How a program is walked: `rule` gives the outputs of a step, `lift` makes a value of a constant's values at the
-    widths, and `enter` is told of every call before it is walked through."""
+    widths, and `enter` is told of every call before it is walked through.
+    """
 
     rule: Rule
     lift: Lift
@@ -273,7 +274,8 @@ class _Numbers:
 
 def _groups(eqns: Sequence[Any], at: str, numbers: _Numbers) -> list[list[Any]]:
     """The equations between cuts. Large arrays are cut at once; of small ones a few are computed together, as their
-    program then takes longer to compile than to run."""
+    program then takes longer to compile than to run.
+    """
     groups: list[list[Any]] = [[]]
     weight, marked = 0.0, False
     for eqn in eqns:
@@ -304,4 +306,6 @@ def _piece(eqns: Sequence[Any], wanted: set[int], numbers: _Numbers) -> Piece:
             values.update(zip((numbers.of(v) for v in eqn.outvars), bind(eqn, *operands), strict=True))
         return [values[i] for i in makes]
 
-    return Piece(run, reads, makes, tuple(jax.ShapeDtypeStruct(numbers.avals[i].shape, numbers.avals[i].dtype) for i in reads))
+    return Piece(
+        run, reads, makes, tuple(jax.ShapeDtypeStruct(numbers.avals[i].shape, numbers.avals[i].dtype) for i in reads)
+    )

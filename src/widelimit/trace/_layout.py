@@ -68,14 +68,18 @@ def single_axis(x: Placed, dim: int, where: str) -> Placed:
     """The same value with the finite axes of a dimension merged into one."""
     inside = finite_axes(x.layout, dim)
     if len(inside) != len(x.layout[dim]):
-        raise Refusal(f"at {where}: an operation along an axis that holds both positions and width; act before they are merged")
+        raise Refusal(
+            f"at {where}: an operation along an axis that holds both positions and width; act before they are merged"
+        )
     if len(inside) <= 1:
         return x
     shape = finite_shape(x.layout)
     before = tuple(shape[i] for i in inside)
     first, gone, total = inside[0], len(inside) - 1, len(shape)
     merged = tp.reshaped(tuple(inside), (first,), before, (math.prod(before),))
-    maps = [tp.keep(i, i) for i in range(first)] + [merged] + [tp.keep(i, i - gone) for i in range(inside[-1] + 1, total)]
+    maps = (
+        [tp.keep(i, i) for i in range(first)] + [merged] + [tp.keep(i, i - gone) for i in range(inside[-1] + 1, total)]
+    )
     size = sizes_of(x.layout[dim], len(x.layout[dim][0].sizes))
     layout = (*x.layout[:dim], (Axis(size, False),), *x.layout[dim + 1 :])
     return remap(x, maps, layout)
@@ -122,7 +126,9 @@ def _fill(flat: Placed, position: int, target: Sizes, where: str) -> tuple[Place
         if any(m % s for m, s in zip(missing, axis.sizes, strict=True)):
             rest = tuple(s // m for s, m in zip(axis.sizes, missing, strict=True))
             if any(s % m for s, m in zip(axis.sizes, missing, strict=True)):
-                raise Refusal(f"at {where}: a reshape that cuts an axis of size {axis.sizes} into pieces of {target} across its neighbours")
+                raise Refusal(
+                    f"at {where}: a reshape that cuts an axis of size {axis.sizes} into pieces of {target} across its neighbours"
+                )
             flat = split_axis(flat, 0, position + count, [missing, rest])
             axis = flat.layout[0][position + count]
         have = tuple(h * s for h, s in zip(have, axis.sizes, strict=True))
@@ -143,7 +149,9 @@ def permuted(x: Placed, permutation: Sequence[int], where: str) -> Placed:
     wide_before = [id(a) for dim in x.layout for a in dim if a.copies]
     wide_after = [id(a) for dim in moved for a, _ in dim if a.copies]
     if isinstance(x, Wide) and [*wide_before] != [*wide_after]:
-        raise Refusal(f"at {where}: a transpose that exchanges two axes of iid coordinates (heads and head width, say); keep their order")
+        raise Refusal(
+            f"at {where}: a transpose that exchanges two axes of iid coordinates (heads and head width, say); keep their order"
+        )
     sources = [i for dim in moved for _, i in dim if i is not None]
     maps = [tp.keep(source, target) for target, source in enumerate(sources)]
     return remap(x, maps, tuple(tuple(a for a, _ in dim) for dim in moved))
@@ -161,7 +169,9 @@ def common_split(rows: Sequence[Sequence[Sizes]], where: str) -> list[Sizes]:
             first = row.pop(0)
             if first != head:
                 if any(f % h for f, h in zip(first, head, strict=True)):
-                    raise Refusal(f"at {where}: axes that were reshaped in different ways are combined ({first} and {head})")
+                    raise Refusal(
+                        f"at {where}: axes that were reshaped in different ways are combined ({first} and {head})"
+                    )
                 row.insert(0, tuple(f // h for f, h in zip(first, head, strict=True)))
         out.append(head)
     return out
@@ -208,7 +218,11 @@ def _joint_axis(kinds: Sequence[Axis | None], operands: Sequence[Placed], where:
     joint = Axis(sizes, True)
     if joint.wide:
         if any(k is None for k in random):
-            raise Refusal(_repeated_message([x for k, x in zip(kinds, operands, strict=True) if k is None and isinstance(x, Wide)], where))
+            raise Refusal(
+                _repeated_message(
+                    [x for k, x in zip(kinds, operands, strict=True) if k is None and isinstance(x, Wide)], where
+                )
+            )
         return joint
     is_copies = all(k is not None and k.copies for k in random) and all(k is None or k.copies for k in kinds)
     return Axis(sizes, is_copies)
@@ -289,7 +303,9 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
             known = tp.apply(lambda a: jnp.asarray(a)[..., None], (*value.known.shape, 1), value.known)
             return tp.Scaled(shape, value.where, known, _numbered(value.h, count, where))
         case tp.Product():
-            return dataclasses.replace(value, shape=shape, factors=tuple(_numbered(f, count, where) for f in value.factors))
+            return dataclasses.replace(
+                value, shape=shape, factors=tuple(_numbered(f, count, where) for f in value.factors)
+            )
         case tp.Pointwise():
             operands = tuple(_numbered_operand(o, count, where) for o in value.operands)
             return dataclasses.replace(value, shape=shape, operands=operands)

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Concrete, Det, Layout, Leaf, Refusal, Segmented, Wide, axes, dims, finite_shape
+from widelimit.trace._abstract import (
+    Axis,
+    Concrete,
+    Det,
+    Layout,
+    Leaf,
+    Refusal,
+    Segmented,
+    Wide,
+    axes,
+    dims,
+    finite_shape,
+)
 from widelimit.trace._layout import image
 from widelimit.trace._scale import Scale, fit
-
-
-class Widths:
-    """The widths that are traced, known to the rules while a network is read."""
-
-    values: tuple[int, ...] = ()
-
-
-def concrete(value: Any) -> Concrete:
-    return Concrete(tuple(np.asarray(value) for _ in Widths.values))
+from widelimit.trace._widths import traced_widths
 
 
 def zeros(layout_like: Layout) -> Det:
@@ -40,7 +43,9 @@ def as_det(x: Concrete, where: str) -> Det:
             values = [np.squeeze(v, kept) for v in values]
             layout.append(())
             continue
-        repeats = all(np.array_equal(v, np.broadcast_to(v.take([0], kept), v.shape), equal_nan=_inexact(v)) for v in values)
+        repeats = all(
+            np.array_equal(v, np.broadcast_to(v.take([0], kept), v.shape), equal_nan=_inexact(v)) for v in values
+        )
         axis = Axis(sizes, repeats)
         if axis.wide and not repeats:
             raise Refusal(
@@ -65,7 +70,7 @@ def _power(values: Sequence[np.ndarray], where: str) -> tuple[np.ndarray, Fracti
         return values[0], Fraction(0)
     at = np.unravel_index(np.argmax(np.abs(values[0])), values[0].shape)
     try:
-        scale = fit([float(v[at]) for v in values], Widths.values)
+        scale = fit([float(v[at]) for v in values], traced_widths())
     except ValueError as error:
         raise Refusal(f"at {where}: a number depends on the width in a way that is no power of it: {error}") from error
     top = float(values[0][at])

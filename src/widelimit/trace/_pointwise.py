@@ -18,13 +18,9 @@ from widelimit.trace._place import given, place, rescaled, scalar, zeros
 from widelimit.trace._scale import Scale
 from widelimit.trace._table import rule
 
-UNARY = (
-    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
-    "floor integer_pow is_finite lgamma log log1p log2 logistic not one_minus_square polynomial real reduce_precision round "
-    "rsqrt sign sin sinh sqrt square tan tanh"
-).split()
-NARY = "add add_any and atan2 clamp div eq ge gt le lt max min mul ne nextafter or pow rem select_n sub xor".split()
-REAL_ONLY = "complex conj imag real".split()
+UNARY = ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "integer_pow", "is_finite", "lgamma", "log", "log1p", "log2", "logistic", "not", "one_minus_square", "polynomial", "real", "reduce_precision", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh"]
+NARY = ["add", "add_any", "and", "atan2", "clamp", "div", "eq", "ge", "gt", "le", "lt", "max", "min", "mul", "ne", "nextafter", "or", "pow", "rem", "select_n", "sub", "xor"]
+REAL_ONLY = ["complex", "conj", "imag", "real"]
 
 
 def aligned(step: Step, operands: Sequence[Any]) -> tuple[list[Det | Wide], Layout]:
@@ -85,7 +81,9 @@ def _scaling_message(x: Det | Wide, where: str) -> str:
     )
 
 
-def nonlinearity(fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | Wide:
+def nonlinearity(
+    fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str
+) -> Det | Wide:
     """φ of values: known where all are, else a Nonlin of the program."""
     operands = [settled(x, where) for x in operands]
     shape = finite_shape(layout)
@@ -261,14 +259,18 @@ def select_n(step: Step, which: Any, *cases: Any) -> Any:
     mask = placed[0].known
     no = Det(tp.apply(lambda m: jnp.where(m, 0.0, 1.0), mask.shape, mask), layout)
     yes = Det(tp.apply(lambda m: jnp.where(m, 1.0, 0.0), mask.shape, mask), layout)
-    return total([_masked(no, placed[1], layout, step.where), _masked(yes, placed[2], layout, step.where)], layout, step.where)
+    return total(
+        [_masked(no, placed[1], layout, step.where), _masked(yes, placed[2], layout, step.where)], layout, step.where
+    )
 
 
 def _masked(mask: Det, x: Det | Wide, layout: Layout, where: str) -> Det | Wide:
     if isinstance(x, Wide):
         return multiply(x, mask, layout, where)
     if isinstance(x.known, tp.Constant) and not np.all(np.isfinite(x.known.value)):
-        raise Refusal(f"at {where}: random values are masked with an infinite constant; mask after the sum over the width, or multiply by the mask")
+        raise Refusal(
+            f"at {where}: random values are masked with an infinite constant; mask after the sum over the width, or multiply by the mask"
+        )
     return multiply(x, mask, layout, where)
 
 

@@ -13,13 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Concrete, Det, Leaf, Parameter, Randomness, Refusal, Segmented, Wide, finite_shape, plain
+from widelimit.trace._abstract import (
+    Concrete,
+    Det,
+    Leaf,
+    Parameter,
+    Randomness,
+    Refusal,
+    Segmented,
+    Wide,
+    finite_shape,
+    plain,
+)
 from widelimit.trace._dispatch import read_program
 from widelimit.trace._jaxpr import trace
 from widelimit.trace._laws import Law, laws
 from widelimit.trace._layout import single_axis
-from widelimit.trace._place import Widths, place_leaf
+from widelimit.trace._place import place_leaf
 from widelimit.trace._scale import Scale
+from widelimit.trace._widths import traced_widths, tracing
 
 Rates = str | float | Mapping[str, str | float]
 DEFAULT_WIDTHS = (192, 384, 576)
@@ -41,22 +53,30 @@ class Reading:
 
 def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int] | None) -> Reading:
     """Trace the network at the widths and read the traces in step."""
-    widths = checked_widths(widths)
-    Widths.values = widths
-    shapes, structure = _example_shapes(example)
+    with tracing(checked_widths(widths)):
+        return _read(network, _example_shapes(example), learning_rates)
+
+
+def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learning_rates: Rates) -> Reading:
+    widths, (shapes, structure) = traced_widths(), example
     initial = [_traced_init(network, w) for w in widths]
     paths = _paths(initial[0][1])
     _check_growth(initial, widths)
-    found = laws([body for body, _ in initial], paths, widths, declared=network.laws, untrained=lambda p: not network.is_trainable(p))
+    found = laws(
+        [body for body, _ in initial],
+        paths,
+        widths,
+        declared=network.laws,
+        untrained=lambda p: not network.is_trainable(p),
+    )
     rates = _rates(found, learning_rates, network)
     parameters = {p: parameter(p, found[p], rates[p]) for p in found}
-    traced = [trace(network.apply, params, jax.tree_util.tree_unflatten(structure, shapes)) for _, params in initial]
-    _check_output(traced[0][1])
-    bodies = [body for body, _ in traced]
     leaves = list(zip(*(jax.tree_util.tree_leaves(params) for _, params in initial), strict=True))
     values = [_parameter_value(p, leaf, found.get(p), parameters.get(p)) for p, leaf in zip(paths, leaves, strict=True)]
-    (output,) = read_program(bodies, [*values, *map(_input_value, range(len(shapes)), shapes)])
-    value, replicas = _finished(output, len(bodies[0].out_shapes[0]))
+    traced = [trace(network.apply, params, jax.tree_util.tree_unflatten(structure, shapes)) for _, params in initial]
+    _check_output(traced[0][1])
+    (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
+    value, replicas = _finished(output)
     _check_sharing(value)
     return Reading(value, replicas, parameters, found, rates, tuple(shapes), structure, widths)
 
@@ -64,7 +84,9 @@ def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int
 def checked_widths(widths: Sequence[int] | None) -> tuple[int, ...]:
     widths = DEFAULT_WIDTHS if widths is None else tuple(int(w) for w in widths)
     if len(widths) < 3 or any(a >= b for a, b in zip(widths, widths[1:], strict=False)) or widths[0] < 2:
-        raise ValueError(f"`wl.limit(..., widths={widths})`: expected at least three increasing widths to read the scaling from, such as {DEFAULT_WIDTHS}")
+        raise ValueError(
+            f"`wl.limit(..., widths={widths})`: expected at least three increasing widths to read the scaling from, such as {DEFAULT_WIDTHS}"
+        )
     return widths
 
 
@@ -73,7 +95,9 @@ def _example_shapes(example: Any) -> tuple[list[jax.ShapeDtypeStruct], Any]:
         example = jax.ShapeDtypeStruct(example, jnp.result_type(float))
     leaves, structure = jax.tree_util.tree_flatten(example)
     if not leaves:
-        raise ValueError("`wl.limit(net, example)`: the example holds no array; give one input, as `apply(params, x)` takes it")
+        raise ValueError(
+            "`wl.limit(net, example)`: the example holds no array; give one input, as `apply(params, x)` takes it"
+        )
     return [_struct(leaf) for leaf in leaves], structure
 
 
@@ -83,7 +107,9 @@ def _struct(leaf: Any) -> jax.ShapeDtypeStruct:
     if not hasattr(leaf, "dtype"):
         leaf = np.asarray(leaf)
     if leaf.dtype.kind not in "fiub" and not jnp.issubdtype(leaf.dtype, jnp.floating):
-        raise ValueError(f"`wl.limit(net, example)`: the example has dtype {leaf.dtype}; expected real numbers (floats, or integers for indices)")
+        raise ValueError(
+            f"`wl.limit(net, example)`: the example has dtype {leaf.dtype}; expected real numbers (floats, or integers for indices)"
+        )
     return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype))
 
 
@@ -117,16 +143,20 @@ def _rates(found: Mapping[str, Law], given: Rates, network: Any) -> dict[str, Sc
             close = difflib.get_close_matches(path, found, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; the parameters are {sorted(found)}"
             raise ValueError(f"`wl.limit(..., learning_rates=...)`: there is no parameter {path!r}{hint}")
-    return {p: _rate(p, law, table.get(p, "ntk")) if network.is_trainable(p) else Scale(0.0) for p, law in found.items()}
+    return {
+        p: _rate(p, law, table.get(p, "ntk")) if network.is_trainable(p) else Scale(0.0) for p, law in found.items()
+    }
 
 
 def _rate(path: str, law: Law, rate: str | float) -> Scale:
     if isinstance(rate, str):
         if rate != "ntk":
-            raise ValueError(f"`wl.limit(..., learning_rates=...)`: {path!r} has {rate!r}; expected \"ntk\" or a number")
+            raise ValueError(f'`wl.limit(..., learning_rates=...)`: {path!r} has {rate!r}; expected "ntk" or a number')
         return law.variance
     if not np.isfinite(rate) or rate < 0:
-        raise ValueError(f"`wl.limit(..., learning_rates=...)`: {path!r} has the rate {rate}; expected a finite number that is not negative")
+        raise ValueError(
+            f"`wl.limit(..., learning_rates=...)`: {path!r} has the rate {rate}; expected a finite number that is not negative"
+        )
     return Scale(float(rate))
 
 
@@ -151,7 +181,12 @@ def _parameter_value(path: str, leaves: Sequence[Any], law: Law | None, known: P
     if law.kind == "fixed":
         return Concrete(law.values)
     if law.kind == "constant" and not known.rate:
-        return Concrete(tuple(np.broadcast_to(np.asarray(law.mean.at(w), leaves[0].dtype), s) for w, s in zip(Widths.values, shapes, strict=True)))
+        return Concrete(
+            tuple(
+                np.broadcast_to(np.asarray(law.mean.at(w), leaves[0].dtype), s)
+                for w, s in zip(traced_widths(), shapes, strict=True)
+            )
+        )
     sizes = tuple(zip(*shapes, strict=True))
     labels = tuple(() if set(s) == {1} else ((path, d),) for d, s in enumerate(sizes))
     return Leaf(known, labels, sizes, Scale(1.0))
@@ -160,22 +195,26 @@ def _parameter_value(path: str, leaves: Sequence[Any], law: Law | None, known: P
 def _input_value(index: int, struct: jax.ShapeDtypeStruct) -> Det | Randomness:
     if jax.dtypes.issubdtype(struct.dtype, jax.dtypes.prng_key):
         return Randomness()
-    layout = plain([struct.shape] * len(Widths.values))
+    layout = plain([struct.shape] * len(traced_widths()))
     return Det(tp.Input(finite_shape(layout), index), layout)
 
 
 def _check_output(out: Any) -> None:
     leaves = jax.tree_util.tree_leaves(out)
     if len(leaves) != 1:
-        raise Refusal(f"`apply(params, x)` returns {len(leaves)} arrays; the limit is of one output. Return the one you want (`call=` of the adapters, or a lambda).")
+        raise Refusal(
+            f"`apply(params, x)` returns {len(leaves)} arrays; the limit is of one output. Return the one you want (`call=` of the adapters, or a lambda)."
+        )
 
 
-def _finished(output: Any, rank: int) -> tuple[tp.Value, tuple[int, ...]]:
+def _finished(output: Any) -> tuple[tp.Value, tuple[int, ...]]:
     """The output must be Gaussian, of order one, with finite axes and replicas."""
     if isinstance(output, Leaf):
         output = place_leaf(output, None, "the output")
     if isinstance(output, Segmented):
-        raise Refusal("the network's output is a concatenation of parts with different laws; return one of them, or pass them through a last dense layer")
+        raise Refusal(
+            "the network's output is a concatenation of parts with different laws; return one of them, or pass them through a last dense layer"
+        )
     if not isinstance(output, Wide):
         raise Refusal(
             "the network's output is deterministic in the limit: it has no random last layer, or averages over the width (trivial limit). "
@@ -264,4 +303,3 @@ def ingredients(node: Any) -> list[Any]:
         case tp.Value():
             return list(node.parts)
     return []
-

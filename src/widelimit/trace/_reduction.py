@@ -53,12 +53,16 @@ def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where:
 
 def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:
     if not any(a.wide for a in copies):
-        raise Refusal(f"at {where}: a sum over {math.prod(a.size for a in copies)} independent coordinates (heads, outputs) stays random; sum over the width, or multiply by a weight")
+        raise Refusal(
+            f"at {where}: a sum over {math.prod(a.size for a in copies)} independent coordinates (heads, outputs) stays random; sum over the width, or multiply by a weight"
+        )
     if any(a.copies for dim in layout for a in dim if a.wide):
         raise Refusal(f"at {where}: a sum over one of two wide axes has no rule")
     value = x.value
     if isinstance(value, tp.Product) and any(_drawn(f) for f in value.factors):
-        raise Refusal(f"at {where}: a readout written as a sum of products with a parameter (`(v * h).sum()`); write it as a product, `v @ h`")
+        raise Refusal(
+            f"at {where}: a readout written as a sum of products with a parameter (`(v * h).sum()`); write it as a product, `v @ h`"
+        )
     if value.is_centred:
         return tp.constant(np.zeros(value.shape))
     if isinstance(value, tp.Product) and len(value.factors) == 2:
@@ -73,7 +77,21 @@ def _drawn(value: tp.Value) -> bool:
     return isinstance(value, tp.Vector)
 
 
-@rule("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin", "cummax", "cummin", "cumprod", "cumlogsumexp", "sort", "top_k")
+@rule(
+    "reduce_max",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_and",
+    "reduce_or",
+    "argmax",
+    "argmin",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumlogsumexp",
+    "sort",
+    "top_k",
+)
 def reduce_nonlinear(step: Step, *operands: Any) -> Any:
     x = place(operands[0], None, step.where)
     if isinstance(x, Wide):
@@ -96,7 +114,13 @@ def known_reduction(step: Step, x: Det) -> Det:
     if step.name == "reduce_prod" and any(a.copies for d in dims for a in x.layout[d]):
         raise Refusal(f"at {step.where}: a product along a constant or wide axis has no rule")
     at = tuple(i for d in dims for i in finite_axes(x.layout, d))
-    op = {"reduce_max": jnp.max, "reduce_min": jnp.min, "reduce_prod": jnp.prod, "reduce_and": jnp.all, "reduce_or": jnp.any}[step.name]
+    op = {
+        "reduce_max": jnp.max,
+        "reduce_min": jnp.min,
+        "reduce_prod": jnp.prod,
+        "reduce_and": jnp.all,
+        "reduce_or": jnp.any,
+    }[step.name]
     layout = tuple(dim for d, dim in enumerate(x.layout) if d not in dims)
     out = nonlinearity(lambda a: op(jnp.asarray(a), axis=at), step.name, [x], layout, step.where)
     return dataclasses.replace(out, exponent=x.exponent)
@@ -126,7 +150,9 @@ def _cumulative(reverse: bool) -> Callable[[int, int], tp.AxisMap]:
 def reduce_window_sum(step: Step, x: Any) -> Any:
     x = place(x, None, step.where)
     p = step.params
-    rows = zip(p["window_dimensions"], p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"], strict=True)
+    rows = zip(
+        p["window_dimensions"], p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"], strict=True
+    )
     for dim, (size, stride, (low, high), base, dilation) in enumerate(rows):
         window = tp.Window(size, stride, low, high, dilation, base)
         if not window.trivial:

@@ -17,13 +17,37 @@ from widelimit.trace._reduction import summed
 
 Dispatch = Callable[[Step, list[Any]], list[Any]]
 
-_ELEMENTWISE = frozenset([*_pointwise.UNARY, *_pointwise.NARY, "add", "add_any", "sub", "mul", "div", "neg", "convert_element_type", "copy", "square", "sqrt", "rsqrt"])
+_ELEMENTWISE = frozenset(
+    [
+        *_pointwise.UNARY,
+        *_pointwise.NARY,
+        "add",
+        "add_any",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "convert_element_type",
+        "copy",
+        "square",
+        "sqrt",
+        "rsqrt",
+    ]
+)
 
 
 def segmented(step: Step, operands: list[Any], dispatch: Dispatch) -> Any:
     if step.name in _ELEMENTWISE:
         return _part_by_part(step, operands, dispatch)
-    rules = {"dot_general": _dot, "reduce_sum": _sum, "slice": _slice, "split": _split, "concatenate": _concatenate, "broadcast_in_dim": _broadcast, "transpose": _transpose}
+    rules = {
+        "dot_general": _dot,
+        "reduce_sum": _sum,
+        "slice": _slice,
+        "split": _split,
+        "concatenate": _concatenate,
+        "broadcast_in_dim": _broadcast,
+        "transpose": _transpose,
+    }
     if step.name in rules:
         return rules[step.name](step, *operands)
     if step.name in ("reshape", "squeeze", "expand_dims"):
@@ -110,7 +134,9 @@ def _slice(step: Step, x: Segmented) -> Any:
     return parts[0] if len(parts) == 1 else dataclasses.replace(x, parts=tuple(parts), lengths=tuple(lengths))
 
 
-def _overlap(part: Any, dim: int, here: tuple[Sizes, Sizes], wanted: tuple[Sizes, Sizes], where: str) -> tuple[Any, Sizes] | None:
+def _overlap(
+    part: Any, dim: int, here: tuple[Sizes, Sizes], wanted: tuple[Sizes, Sizes], where: str
+) -> tuple[Any, Sizes] | None:
     start = tuple(max(a, s) - a for a, s in zip(here[0], wanted[0], strict=True))
     limit = tuple(min(b, e) - a for a, b, e in zip(here[0], here[1], wanted[1], strict=True))
     length = tuple(e - s for s, e in zip(start, limit, strict=True))
@@ -125,11 +151,19 @@ def _split(step: Step, x: Segmented) -> list[Any]:
     out = []
     for start, limit in itertools.pairwise(bounds):
         if dim != x.dim:
-            out.append(dataclasses.replace(x, parts=tuple(_structural.sliced(p, dim, start, limit, where=step.where) for p in x.parts)))
+            out.append(
+                dataclasses.replace(
+                    x, parts=tuple(_structural.sliced(p, dim, start, limit, where=step.where) for p in x.parts)
+                )
+            )
             continue
         pieces = [_overlap(p, dim, cut, (start, limit), step.where) for p, cut in zip(x.parts, cuts(x), strict=True)]
         pieces = [p for p in pieces if p is not None]
-        out.append(pieces[0][0] if len(pieces) == 1 else Segmented(tuple(p for p, _ in pieces), dim, tuple(n for _, n in pieces)))
+        out.append(
+            pieces[0][0]
+            if len(pieces) == 1
+            else Segmented(tuple(p for p, _ in pieces), dim, tuple(n for _, n in pieces))
+        )
     return out
 
 
@@ -138,7 +172,11 @@ def _concatenate(step: Step, *operands: Any) -> Any:
     lengths = [tuple(e.invars[i].aval.shape[dim] for e in step.eqns) for i in range(len(operands))]
     first = next(x for x in operands if isinstance(x, Segmented))
     if first.dim == dim:
-        rows = [(p, n) for x, m in zip(operands, lengths, strict=True) for p, n in (zip(x.parts, x.lengths, strict=True) if isinstance(x, Segmented) else [(x, m)])]
+        rows = [
+            (p, n)
+            for x, m in zip(operands, lengths, strict=True)
+            for p, n in (zip(x.parts, x.lengths, strict=True) if isinstance(x, Segmented) else [(x, m)])
+        ]
         return Segmented(tuple(p for p, _ in rows), dim, tuple(n for _, n in rows))
     return joined_segments(list(operands), dim, lengths, step.where)
 

@@ -13,10 +13,11 @@ from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Leaf, Refusal, Segmented, Sizes, Wide, dims, finite_axes
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align, on_axis, permuted, regroup, remap, single_axis
-from widelimit.trace._place import Widths, place
+from widelimit.trace._place import place
 from widelimit.trace._pointwise import total
 from widelimit.trace._restrict import restricted
 from widelimit.trace._table import rule
+from widelimit.trace._widths import traced_widths
 
 
 def _target(step: Step) -> list[Sizes]:
@@ -45,7 +46,13 @@ def reshape_leaf(leaf: Leaf, targets: Sequence[Sizes], where: str) -> Leaf:
             name, size = rest.pop(0)
             missing = tuple(t // h for t, h in zip(target, have, strict=True))
             if any(m % s for m, s in zip(missing, size, strict=True)):
-                rest.insert(0, (tuple((n, "inner", missing) for n in name), tuple(s // m for s, m in zip(size, missing, strict=True))))
+                rest.insert(
+                    0,
+                    (
+                        tuple((n, "inner", missing) for n in name),
+                        tuple(s // m for s, m in zip(size, missing, strict=True)),
+                    ),
+                )
                 name, size = tuple((n, "outer", missing) for n in name), missing
             have, mine = tuple(h * s for h, s in zip(have, size, strict=True)), (*mine, *name)
         labels.append(mine)
@@ -90,7 +97,9 @@ def repeated(x: Det | Wide, target: Sequence[Sizes], where: str) -> Det | Wide:
             continue
         axis = Axis(sizes, isinstance(x, Det))
         if axis.wide and isinstance(x, Wide):
-            raise Refusal(f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths")
+            raise Refusal(
+                f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths"
+            )
         if isinstance(x, Wide):
             maps.append(tp.spread(place_in, axis.size))
             place_in += 1
@@ -130,7 +139,9 @@ def sliced(x: Any, dim: int, start: Sizes, limit: Sizes, *, stride: int = 1, whe
     new = () if set(length) == {1} else (Axis(length, False),)
     maps = on_axis(x, at, lambda i, o: tp.taken(i, o if new else None, start[0], limit[0], stride))
     if not new:
-        maps = [m if m.is_identity is False or m.outputs[0] < at else tp.keep(m.inputs[0], m.outputs[0] - 1) for m in maps]
+        maps = [
+            m if m.is_identity is False or m.outputs[0] < at else tp.keep(m.inputs[0], m.outputs[0] - 1) for m in maps
+        ]
     return remap(x, maps, (*x.layout[:dim], new, *x.layout[dim + 1 :]))
 
 
@@ -163,20 +174,26 @@ def split(step: Step, x: Any) -> list[Any]:
 @rule("unstack")
 def unstack(step: Step, x: Any) -> list[Any]:
     axis, outputs = step.params["axis"], len(step.eqns[0].outvars)
-    parts = [sliced(x, axis, (i,) * len(step.eqns), (i + 1,) * len(step.eqns), where=step.where) for i in range(outputs)]
+    parts = [
+        sliced(x, axis, (i,) * len(step.eqns), (i + 1,) * len(step.eqns), where=step.where) for i in range(outputs)
+    ]
     return [drop_dim(p, axis) for p in parts]
 
 
 def drop_dim(x: Any, dim: int) -> Any:
     if isinstance(x, Leaf):
-        return dataclasses.replace(x, labels=x.labels[:dim] + x.labels[dim + 1 :], sizes=x.sizes[:dim] + x.sizes[dim + 1 :])
+        return dataclasses.replace(
+            x, labels=x.labels[:dim] + x.labels[dim + 1 :], sizes=x.sizes[:dim] + x.sizes[dim + 1 :]
+        )
     return dataclasses.replace(x, layout=x.layout[:dim] + x.layout[dim + 1 :])
 
 
 def add_dim(x: Any, dim: int, count: int) -> Any:
     if isinstance(x, Leaf):
         ones = tuple(1 for _ in range(count))
-        return dataclasses.replace(x, labels=(*x.labels[:dim], (), *x.labels[dim:]), sizes=(*x.sizes[:dim], ones, *x.sizes[dim:]))
+        return dataclasses.replace(
+            x, labels=(*x.labels[:dim], (), *x.labels[dim:]), sizes=(*x.sizes[:dim], ones, *x.sizes[dim:])
+        )
     return dataclasses.replace(x, layout=(*x.layout[:dim], (), *x.layout[dim:]))
 
 
@@ -224,12 +241,18 @@ def as_positions(x: Det | Wide, dim: int, where: str) -> Det | Wide:
     if not x.layout[dim]:
         before = sum(not a.copies for d in x.layout[:dim] for a in d)
         total = sum(not a.copies for d in x.layout for a in d)
-        maps = [tp.keep(i, i) for i in range(before)] + [tp.spread(before, 1)] + [tp.keep(i, i + 1) for i in range(before, total)]
-        return remap(x, maps, (*x.layout[:dim], (Axis((1,) * len(Widths.values), False),), *x.layout[dim + 1 :]))
+        maps = (
+            [tp.keep(i, i) for i in range(before)]
+            + [tp.spread(before, 1)]
+            + [tp.keep(i, i + 1) for i in range(before, total)]
+        )
+        return remap(x, maps, (*x.layout[:dim], (Axis((1,) * len(traced_widths()), False),), *x.layout[dim + 1 :]))
     if isinstance(x, Det) and all(a.copies and not a.wide for a in x.layout[dim]):
         return remap_constant(x, dim)
     if any(a.copies for a in x.layout[dim]):
-        raise Refusal(f"at {where}: padding or joining along an axis of iid coordinates; the coordinates would not be iid any more")
+        raise Refusal(
+            f"at {where}: padding or joining along an axis of iid coordinates; the coordinates would not be iid any more"
+        )
     return single_axis(x, dim, where)
 
 
@@ -299,6 +322,3 @@ def _tiled(x: Det | Wide, dim: int, times: Sizes, target: Sizes, where: str) -> 
     merged = [_extent(widened, d, len(times)) for d in range(len(widened.layout))]
     merged[dim : dim + 2] = [target]
     return regroup(widened, merged, where)
-
-
-
