@@ -96,7 +96,8 @@ def _finite(net: Network, kernel: Kernel, grams: Grams, data: tuple[Images, Imag
     steps, size = descent.batches.shape
     drawn = ", ".join(f"{width} ({settings.networks_at(width)})" for width in settings.widths)
     say(
-        f"The same module at widths {drawn} (in brackets, how many networks): {steps} steps of gradient descent on ½ Σ (f − f₀ − y)², {size} images a "
+        f"The same module at widths {drawn} (in brackets, how many networks): {steps} steps of gradient descent on ½ "
+        f"Σ (f − f₀ − y)², {size} images a "
         f"step, step size {descent.step:.3g} = 1/λ_max of the NTK on a step's images. Outputs are counted from their start f₀, so that all "
         "widths share one limit: the same steps taken in function space with the NTK."
     )

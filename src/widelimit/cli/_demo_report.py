@@ -27,7 +27,8 @@ def print_finite(finite: Finite) -> None:
     if len(finite.widths) > 1:
         first, last = finite.exponent("first"), finite.exponent("distance")
         say(
-            f"It falls like width^{first:.2f} after one step and width^{last:.2f} at the end. The theory says −0.50 for widths large enough; how large "
+            f"It falls like width^{first:.2f} after one step and width^{last:.2f} at the end. The theory says −0.50 "
+            "for widths large enough; how large "
             "grows with the outputs, the images and the steps."
         )
 

@@ -24,7 +24,10 @@ class Explained:
 
     def __str__(self) -> str:
         error = "exact" if self.error == 0 else f"error ≤ {self.error:.1e}"
-        return f"{self.where}: {self.name} [{self.operations}] of {self.gaussians} Gaussian{'s' * (self.gaussians != 1)}: {self.rule}, {error}"
+        return (
+            f"{self.where}: {self.name} [{self.operations}] of {self.gaussians} "
+            f"Gaussian{'s' * (self.gaussians != 1)}: {self.rule}, {error}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +63,7 @@ def independent_factors(v: tp.Value) -> list[tuple[tp.Value, ...]]:
     groups: list[tuple[tp.Value, ...]] = []
     for factor in v.factors if isinstance(v, tp.Product) else (v,):
         shared = [g for g in groups if any(_draws(factor) & _draws(other) for other in g)]
-        groups = [g for g in groups if g not in shared] + [tuple(f for g in shared for f in g) + (factor,)]
+        groups = [*(g for g in groups if g not in shared), (*(f for g in shared for f in g), factor)]
     return groups
 
 
@@ -113,7 +116,8 @@ def approximations(reading: trace.Reading) -> list[str]:
     """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
     narrow = {v.weight.path: _narrow(v) for v in trace.reachable(reading.output) if _narrow(v)}
     return [
-        f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as Gaussian with the same variance "
+        f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as "
+        "Gaussian with the same variance "
         "(use a normal initialiser for the exact limit)"
         for path, how in narrow.items()
         if reading.laws[path].kind in ("uniform", "truncated_normal")

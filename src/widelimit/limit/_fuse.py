@@ -86,7 +86,8 @@ def _collect(x: tp.Value | tp.Known, bases: dict[int, tp.Value], params: dict[in
             params.setdefault(id(x), x)
         return None
     if isinstance(x, tp.Given):
-        return _collect(x.known, bases, params)
+        _collect(x.known, bases, params)
+        return
     if x.is_gaussian:
         base = base_of(x)
         bases.setdefault(id(base), base)
@@ -109,7 +110,8 @@ def opened(x: tp.Value) -> tp.Value:
 def _push(x: tp.Image) -> tp.Value:
     if not all(m.selection for m in x.maps) or any(m.key[0] == "pad" for m in x.maps if isinstance(m.key, tuple)):
         raise FusionError(
-            f"at {x.where}: nonlinear values are summed over positions (or padded) and then enter another nonlinearity without a weight in between; "
+            f"at {x.where}: nonlinear values are summed over positions (or padded) and then enter another "
+            "nonlinearity without a weight in between; "
             "there is no rule for it yet. Put a dense layer between them."
         )
 

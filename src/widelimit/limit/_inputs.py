@@ -19,7 +19,8 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
     for a, struct in zip(leaves, reading.inputs, strict=True):
         if a.shape[1:] != struct.shape or a.ndim == 0:
             raise ValueError(
-                f"`{call}`: got an array of shape {a.shape}; expected (N, {', '.join(map(str, struct.shape))}): a batch of inputs like the example"
+                f"`{call}`: got an array of shape {a.shape}; expected (N, {', '.join(map(str, struct.shape))}): a "
+                "batch of inputs like the example"
             )
         sizes.add(a.shape[0])
     if len(sizes) > 1:
@@ -30,7 +31,8 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
         if jnp.issubdtype(a.dtype, jnp.floating) and not bool(jnp.all(jnp.isfinite(a))):
             bad = np.unique(np.nonzero(~np.isfinite(np.asarray(a).reshape(a.shape[0], -1)))[0])
             raise ValueError(
-                f"`{call}`: the inputs hold NaN or infinite values (examples {bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); remove or impute them"
+                f"`{call}`: the inputs hold NaN or infinite values (examples "
+                f"{bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); remove or impute them"
             )
     return leaves
 
@@ -77,7 +79,8 @@ def _array(a: Any, struct: jax.ShapeDtypeStruct, call: str) -> Array:
     wanted_float, is_float = _is_float(struct), _is_float(array)
     if wanted_float and not is_float:
         raise TypeError(
-            f"`{call}`: got an array of dtype {array.dtype}; expected floating point like the example ({struct.dtype}): convert with `x.astype(float)`"
+            f"`{call}`: got an array of dtype {array.dtype}; expected floating point like the example "
+            f"({struct.dtype}): convert with `x.astype(float)`"
         )
     if is_float and not wanted_float:
         raise TypeError(

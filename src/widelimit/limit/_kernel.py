@@ -119,8 +119,10 @@ def _diverging(net: Any, reading: trace.Reading, learning_rates: Any, widths: An
     }
     listed = ", ".join(f"{p!r} (NTK ~ n^{-v.exponent})" for p, v in worse.items())
     return (
-        f"`wl.limit(..., learning_rates={learning_rates!r})`: the tangent kernel diverges with the width at these rates. Parameters whose variance "
-        f"shrinks with the width while their rate does not: {listed or 'none by variance; a weight that starts at zero feeds a sum over the width'}. "
+        f"`wl.limit(..., learning_rates={learning_rates!r})`: the tangent kernel diverges with the width at these "
+        "rates. Parameters whose variance "
+        "shrinks with the width while their rate does not: "
+        f"{listed or 'none by variance; a weight that starts at zero feeds a sum over the width'}. "
         'Use "ntk" for them (the rate is then the variance of the initialisation), or write the network in NTK parametrisation.'
     )
 

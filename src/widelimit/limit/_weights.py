@@ -100,7 +100,8 @@ def _slide(k: Array, r: Request) -> Array:
             continue
         if window != _window(r.v, axis):
             raise SharingError(
-                f"at {r.u.where}: one filter is used with different strides, dilations or paddings; there is no rule for the covariance between them"
+                f"at {r.u.where}: one filter is used with different strides, dilations or paddings; there is no rule "
+                "for the covariance between them"
             )
         k = window.sum(k, axis) if r.match[axis] is not None else window.sum(k, axis, len(kept_u) + free.index(axis))
     return k

@@ -69,7 +69,8 @@ def _one_vector(a: Leaf, b: Leaf, where: str) -> tuple[Any, Any]:
     if len(b.sizes) == 1:
         return a, place_leaf(b, None, where)
     raise Refusal(
-        f"at {where}: the product of two parameters ({a.parameter.path!r} and {b.parameter.path!r}) has no rule; apply them to a vector one after the other"
+        f"at {where}: the product of two parameters ({a.parameter.path!r} and {b.parameter.path!r}) has no rule; "
+        "apply them to a vector one after the other"
     )
 
 
@@ -105,7 +106,8 @@ def _only_positions_left(x: Det | Wide, free: Sequence[int], where: str) -> Det 
                 continue
             if axis.wide:
                 raise Refusal(
-                    f"at {where}: a weight is applied along positions only, the same for every coordinate of a wide axis; widelimit has no rule for it"
+                    f"at {where}: a weight is applied along positions only, the same for every coordinate of a wide "
+                    "axis; widelimit has no rule for it"
                 )
             x = unfold(x, dim, position, where) if isinstance(x, Wide) else remap_constant(x, dim)
     return x
@@ -122,7 +124,8 @@ def check_contraction(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> None
     path = leaf.parameter.path
     if leaf.parameter.mean.coefficient:
         raise Refusal(
-            f"at {where}: the weight {path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred weights (or a constant, untrained one)"
+            f"at {where}: the weight {path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred "
+            "weights (or a constant, untrained one)"
         )
     if any(not leaf.labels[d] and set(leaf.sizes[d]) != {1} for d in (*dims.contract[0], *dims.batch[0])):
         raise Refusal(f"at {where}: the parameter {path!r} is repeated along an axis that is summed over")
@@ -187,7 +190,8 @@ def _meet(known: Det, x: Wide, dims: Dims, where: str) -> tuple[Det, Wide]:
         for position, axis in enumerate(x.layout[dx]):
             if axis.wide:
                 raise Refusal(
-                    f"at {where}: a random vector is summed over its width with known numbers; write it as a mean over the width (a sum and a division)"
+                    f"at {where}: a random vector is summed over its width with known numbers; write it as a mean "
+                    "over the width (a sum and a division)"
                 )
             if axis.copies:
                 x = unfold(x, dx, position, where)

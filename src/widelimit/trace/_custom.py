@@ -26,8 +26,10 @@ def check_derivative(step: Step) -> None:
         _CHECKED[body.jaxpr] = _agrees(lambda *a: step.bind(*a), callable_of(body), step)
     if not _CHECKED[body.jaxpr]:
         raise Refusal(
-            f"at {step.where}: `{step.name}` gives a derivative that is not that of its function (a straight-through estimator, a surrogate "
-            "gradient). Networks would be trained by that rule, and the tangent kernel is made of true derivatives: there is no limit for it yet."
+            f"at {step.where}: `{step.name}` gives a derivative that is not that of its function (a straight-through "
+            "estimator, a surrogate "
+            "gradient). Networks would be trained by that rule, and the tangent kernel is made of true derivatives: "
+            "there is no limit for it yet."
         )
 
 

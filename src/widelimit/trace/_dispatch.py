@@ -29,10 +29,14 @@ from widelimit.trace._place import as_det
 from widelimit.trace._segments import segmented
 from widelimit.trace._table import REFUSED, RULES
 
+_STRUCTURAL = (
+    "reshape transpose broadcast_in_dim squeeze expand_dims slice split unstack stack concatenate "
+    "convert_element_type dot_general scan cond stop_gradient copy"
+)
 # Rules that keep the axes of known values apart (constant ones are never repeated) or that mind precision.
-_OWN_RULE = frozenset(
-    ["reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "split", "unstack", "stack", "concatenate", "convert_element_type", "dot_general", "scan", "cond", "stop_gradient", "copy"]
-) | frozenset([*_pointwise.UNARY, *_pointwise.NARY, "add", "sub", "mul", "div", "neg"])
+_OWN_RULE = frozenset(_STRUCTURAL.split()) | frozenset(
+    [*_pointwise.UNARY, *_pointwise.NARY, "add", "sub", "mul", "div", "neg"]
+)
 
 
 def read_program(bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "") -> list[Any]:
@@ -90,7 +94,8 @@ def _no_rule(step: Step, operands: list[Any]) -> str:
     kinds = ", ".join(_kind(x) for x in operands)
     return (
         f"at {step.where}: the primitive `{step.name}` acts on ({kinds}): {reason}. "
-        "Write this step with operations that are read (dense and convolutional products, coordinatewise functions, sums over positions or width)."
+        "Write this step with operations that are read (dense and convolutional products, coordinatewise functions, "
+        "sums over positions or width)."
     )
 
 
@@ -112,8 +117,10 @@ def _random(step: Step, operands: list[Any]) -> Any:
     concerned = [x for x in operands if isinstance(x, Wide | Leaf | Det | Segmented)]
     if concerned and not all(isinstance(x, Det) and not axes(x.layout) for x in concerned):
         raise Refusal(
-            f"at {step.where}: random numbers are drawn while the network is applied (dropout, noise) and meet its values in `{step.name}`. "
-            "The limit is of the network's initialisation: apply it in evaluation mode (`deterministic=True`, `inference=True`, `model.eval()`)."
+            f"at {step.where}: random numbers are drawn while the network is applied (dropout, noise) and meet its "
+            f"values in `{step.name}`. "
+            "The limit is of the network's initialisation: apply it in evaluation mode (`deterministic=True`, "
+            "`inference=True`, `model.eval()`)."
         )
     return [Randomness() for _ in step.eqns[0].outvars]
 

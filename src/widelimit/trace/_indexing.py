@@ -68,7 +68,8 @@ def _embedding(step: Step, table: Leaf, indices: Any) -> Any:
         or numbers.operand_batching_dims
     ):
         raise Refusal(
-            f"at {step.where}: entries of the parameter {table.parameter.path!r} are gathered along several axes, or in part; only whole rows `table[ids]` are read"
+            f"at {step.where}: entries of the parameter {table.parameter.path!r} are gathered along several axes, or "
+            "in part; only whole rows `table[ids]` are read"
         )
     if not isinstance(index, Det) or len(set(table.sizes[0])) > 1:
         raise Refusal(

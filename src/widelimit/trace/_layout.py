@@ -231,7 +231,8 @@ def _joint_axis(kinds: Sequence[Axis | None], operands: Sequence[Placed], where:
 def _repeated_message(repeated: Sequence[Wide], where: str) -> str:
     if any(not any(a.copies for a in axes(x.layout)) for x in repeated):
         return (
-            f"at {where}: a random number (a trainable scalar, a gate, one coordinate) meets every coordinate of a wide vector: the output stays "
+            f"at {where}: a random number (a trainable scalar, a gate, one coordinate) meets every coordinate of a "
+            "wide vector: the output stays "
             "random through it, and so does its tangent kernel; not a Gaussian process. Start it at a constant and freeze it "
             "(`learning_rates={path: 0}`), or give it the width's axis."
         )

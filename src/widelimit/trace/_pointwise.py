@@ -18,9 +18,13 @@ from widelimit.trace._place import given, place, rescaled, scalar, zeros
 from widelimit.trace._scale import Scale
 from widelimit.trace._table import rule
 
-UNARY = ["abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "bessel_i0e", "bessel_i1e", "cbrt", "ceil", "cos", "cosh", "digamma", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "integer_pow", "is_finite", "lgamma", "log", "log1p", "log2", "logistic", "not", "one_minus_square", "polynomial", "real", "reduce_precision", "round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh"]
-NARY = ["add", "add_any", "and", "atan2", "clamp", "div", "eq", "ge", "gt", "le", "lt", "max", "min", "mul", "ne", "nextafter", "or", "pow", "rem", "select_n", "sub", "xor"]
-REAL_ONLY = ["complex", "conj", "imag", "real"]
+_UNARY = (
+    "abs acos acosh asin asinh atan atanh bessel_i0e bessel_i1e cbrt ceil cos cosh digamma erf erf_inv erfc "
+    "exp exp2 expm1 floor integer_pow is_finite lgamma log log1p log2 logistic not one_minus_square polynomial "
+    "real reduce_precision round rsqrt sign sin sinh sqrt square tan tanh"
+)
+_NARY = "add add_any and atan2 clamp div eq ge gt le lt max min mul ne nextafter or pow rem select_n sub xor"
+UNARY, NARY = _UNARY.split(), _NARY.split()
 
 
 def aligned(step: Step, operands: Sequence[Any]) -> tuple[list[Det | Wide], Layout]:
@@ -71,13 +75,15 @@ def _scaling_message(x: Det | Wide, where: str) -> str:
         return (
             f"at {where}: a sum over the width enters a nonlinearity scaled like n^{a} (to first order); it needs n^0. A sum of products "
             "of two wide vectors that is scaled by 1/√n (attention logits q·k/√d with a fixed number of heads) stays random in the limit, "
-            "which is then not a Gaussian process. Two ways out: scale by 1/n (logits q·k/d), or let the number of heads grow with the width (a limit of its own, not computed yet)."
+            "which is then not a Gaussian process. Two ways out: scale by 1/n (logits q·k/d), or let the number of "
+            "heads grow with the width (a limit of its own, not computed yet)."
         )
     verb, fate = ("grows", "diverges") if a > 0 else ("shrinks", "vanishes")
     where_from = x.value.where
     return (
         f"at {where}: a vector made at {where_from} {verb} like n^{a} with the width n: the limit {fate}. Its variance has the exponent "
-        f"{2 * a}, and must have 0: multiply the product by n^({-a}) there, or change the variance of its weight's initialisation by n^({-2 * a})."
+        f"{2 * a}, and must have 0: multiply the product by n^({-a}) there, or change the variance of its weight's "
+        f"initialisation by n^({-2 * a})."
     )
 
 

@@ -85,7 +85,8 @@ def checked_widths(widths: Sequence[int] | None) -> tuple[int, ...]:
     widths = DEFAULT_WIDTHS if widths is None else tuple(int(w) for w in widths)
     if len(widths) < 3 or any(a >= b for a, b in zip(widths, widths[1:], strict=False)) or widths[0] < 2:
         raise ValueError(
-            f"`wl.limit(..., widths={widths})`: expected at least three increasing widths to read the scaling from, such as {DEFAULT_WIDTHS}"
+            f"`wl.limit(..., widths={widths})`: expected at least three increasing widths to read the scaling from, "
+            f"such as {DEFAULT_WIDTHS}"
         )
     return widths
 
@@ -122,7 +123,8 @@ def _check_growth(initial: Sequence[tuple[Any, Any]], widths: tuple[int, ...]) -
     shapes = [[leaf.shape for leaf in jax.tree_util.tree_leaves(params)] for _, params in initial]
     if all(s == shapes[0] for s in shapes):
         raise Refusal(
-            f"`init(key, width)` returns parameters of the same shapes at the widths {widths}: no axis of the network grows with the width. "
+            f"`init(key, width)` returns parameters of the same shapes at the widths {widths}: no axis of the "
+            "network grows with the width. "
             "Use `width` for the sizes of the hidden layers."
         )
 
@@ -203,7 +205,8 @@ def _check_output(out: Any) -> None:
     leaves = jax.tree_util.tree_leaves(out)
     if len(leaves) != 1:
         raise Refusal(
-            f"`apply(params, x)` returns {len(leaves)} arrays; the limit is of one output. Return the one you want (`call=` of the adapters, or a lambda)."
+            f"`apply(params, x)` returns {len(leaves)} arrays; the limit is of one output. Return the one you want "
+            "(`call=` of the adapters, or a lambda)."
         )
 
 
@@ -213,7 +216,8 @@ def _finished(output: Any) -> tuple[tp.Value, tuple[int, ...]]:
         output = place_leaf(output, None, "the output")
     if isinstance(output, Segmented):
         raise Refusal(
-            "the network's output is a concatenation of parts with different laws; return one of them, or pass them through a last dense layer"
+            "the network's output is a concatenation of parts with different laws; return one of them, or pass them "
+            "through a last dense layer"
         )
     if not isinstance(output, Wide):
         raise Refusal(
@@ -235,7 +239,8 @@ def _output_scaling(output: Wide) -> str:
     a = output.exponent
     fate = "diverges" if a > 0 else "vanishes"
     return (
-        f"the network's output scales like n^{a} with the width n: its limit {fate}. The product at {output.value.where} has a variance of exponent "
+        f"the network's output scales like n^{a} with the width n: its limit {fate}. The product at "
+        f"{output.value.where} has a variance of exponent "
         f"{2 * a}, and needs 0: change its scale by n^({-a}), or the variance of its weight's initialisation by n^({-2 * a})."
     )
 
@@ -258,7 +263,8 @@ def _check_sharing(output: tp.Value) -> None:
         if len(orientations) > 1:
             places = " and ".join(orientations.values())
             raise Refusal(
-                f"the parameter {path!r} is used in two orientations (W and its transpose) at {places}: the second product is then correlated with "
+                f"the parameter {path!r} is used in two orientations (W and its transpose) at {places}: the second "
+                "product is then correlated with "
                 "the first, and there is no rule for that yet. Use two parameters."
             )
 

@@ -54,7 +54,8 @@ def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where:
 def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:
     if not any(a.wide for a in copies):
         raise Refusal(
-            f"at {where}: a sum over {math.prod(a.size for a in copies)} independent coordinates (heads, outputs) stays random; sum over the width, or multiply by a weight"
+            f"at {where}: a sum over {math.prod(a.size for a in copies)} independent coordinates (heads, outputs) "
+            "stays random; sum over the width, or multiply by a weight"
         )
     if any(a.copies for dim in layout for a in dim if a.wide):
         raise Refusal(f"at {where}: a sum over one of two wide axes has no rule")
@@ -102,7 +103,8 @@ def reduce_nonlinear(step: Step, *operands: Any) -> Any:
 def _nonlinear_message(step: Step, x: Wide) -> str:
     return (
         f"at {step.where}: `{step.name}` of random values. Over the width it is no coordinatewise function (no Tensor Program has it); "
-        "over positions it couples several Gaussians, for which there is no rule yet. Average pooling, or a maximum of what is known, are read."
+        "over positions it couples several Gaussians, for which there is no rule yet. Average pooling, or a maximum "
+        "of what is known, are read."
     )
 
 
