@@ -84,14 +84,14 @@ def _collect(x: tp.Value | tp.Known, bases: dict[int, tp.Value], params: dict[in
     if isinstance(x, tp.Known):
         if _number(x) is None:
             params.setdefault(id(x), x)
-        return None
+        return
     if isinstance(x, tp.Given):
         _collect(x.known, bases, params)
         return
     if x.is_gaussian:
         base = base_of(x)
         bases.setdefault(id(base), base)
-        return None
+        return
     x = opened(x)
     for part in _ingredients(x):
         _collect(part, bases, params)

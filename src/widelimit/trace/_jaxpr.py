@@ -119,8 +119,10 @@ def bind(eqn: Any, *values: Any) -> list[Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Walker:
-    """How a program is walked: `rule` gives the outputs of a step, `lift` makes a value of a constant's values at the
-    widths, and `enter` is told of every call before it is walked through.
+    """How a program is walked.
+
+    `rule` gives the outputs of a step, `lift` makes a value of a constant's values at the widths, and `enter` is told of
+    every call before it is walked through.
     """
 
     rule: Rule
@@ -273,8 +275,10 @@ class _Numbers:
 
 
 def _groups(eqns: Sequence[Any], at: str, numbers: _Numbers) -> list[list[Any]]:
-    """The equations between cuts. Large arrays are cut at once; of small ones a few are computed together, as their
-    program then takes longer to compile than to run.
+    """The equations between cuts.
+
+    Large arrays are cut at once; of small ones a few are computed together, as their program takes longer to compile
+    than to run.
     """
     groups: list[list[Any]] = [[]]
     weight, marked = 0.0, False

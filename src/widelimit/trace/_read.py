@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -83,7 +84,7 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
 
 def checked_widths(widths: Sequence[int] | None) -> tuple[int, ...]:
     widths = DEFAULT_WIDTHS if widths is None else tuple(int(w) for w in widths)
-    if len(widths) < 3 or any(a >= b for a, b in zip(widths, widths[1:], strict=False)) or widths[0] < 2:
+    if len(widths) < 3 or any(a >= b for a, b in itertools.pairwise(widths)) or widths[0] < 2:
         raise ValueError(
             f"`wl.limit(..., widths={widths})`: expected at least three increasing widths to read the scaling from, "
             f"such as {DEFAULT_WIDTHS}"
