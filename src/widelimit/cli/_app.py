@@ -1,6 +1,7 @@
 """The commands and their options."""
 
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def _widths(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(
             f"expected whole numbers with commas between them, as in 64,128,256, got {text!r}", param_hint="--widths"
         ) from None
-    if min(widths) < 1 or any(b <= a for a, b in zip(widths, widths[1:], strict=False)):
+    if min(widths) < 1 or any(b <= a for a, b in pairwise(widths)):
         raise typer.BadParameter(f"expected positive numbers that grow, got {text}", param_hint="--widths")
     return widths
 

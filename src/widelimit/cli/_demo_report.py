@@ -53,7 +53,7 @@ def draw(
                 nngp_accuracy=regressions["nngp"],
                 ntk_accuracy=regressions["ntk"],
                 disagreement=finite.means("distance"),
-                images=np.clip(test.images[examples, :, :, 0], 0, None),
+                images=test.pixels[examples],
                 image_labels=test.labels[examples],
                 kernel=ntk[np.ix_(sorted_, sorted_)],
                 kernel_labels=training.labels[sorted_],

@@ -17,8 +17,9 @@ _LOOKED_AT = 64  # minibatches whose largest eigenvalue is found
 
 @dataclass(frozen=True)
 class Descent:
-    """Gradient descent on the loss ½ Σ_B |g − y|² of one minibatch B after the other, y the targets and g the outputs counted from their start.
+    """Gradient descent on the loss ½ Σ_B |g − y|² of one minibatch B after the other.
 
+    y are the targets, and g the outputs counted from their start.
     A step is θ ← θ − η λ_θ ∂loss/∂θ for every parameter θ, λ_θ its learning rate in the limit's units. What is trained is
     g_t(x) = f_t(x) − f_0(x): its limit is one function, the mean over networks, whatever their f_0.
     """

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 class DemoResult:
     """What the demonstration measured.
 
-    Accuracies are shares between 0 and 1 on the test images; `finite_accuracy` and `disagreement` have one entry a
-    width. `disagreement` is the distance between trained networks' outputs and the limit's, over the size of the limit's;
-    `first_disagreement` the same after one step of training. `limit_accuracy` is that of the limit trained as the networks
-    are, `nngp_accuracy` and `ntk_accuracy` those of kernel regression. `images` are up to ten examples with their `image_labels`; `kernel` is the NTK of some examples
-    sorted by class, `kernel_labels` their classes. `seconds` maps each stage to its time, in order.
+    Accuracies are shares between 0 and 1 on the test images: `nngp_accuracy` and `ntk_accuracy` of kernel regression,
+    `limit_accuracy` of the limit trained as the networks are. `finite_accuracy` and `disagreement` have one entry a
+    width. `disagreement` is the distance between trained networks' outputs and the limit's, over the size of the
+    limit's; `first_disagreement` the same after one step of training. `images` are up to ten examples with their
+    `image_labels`; `kernel` is the NTK of some examples sorted by class, `kernel_labels` their classes. `seconds` maps
+    each stage to its time, in order.
     """
 
     widths: Sequence[int]
@@ -81,7 +82,7 @@ def _accuracy(axes: Any, result: DemoResult) -> None:
     width_axis(axes, result.widths)
     axes.set_ylabel("test accuracy (%)")
     axes.set_title("Accuracy")
-    axes.margins(y=0.25)
+    axes.margins(y=0.35)
     axes.legend(fontsize=8, loc="best")
 
 

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace import _contraction, _control, _convolution, _indexing, _pointwise, _reduction, _structural  # noqa: F401  (they fill the table)
+from widelimit.trace import (  # noqa: F401  (they fill the table)
+    _contraction,
+    _control,
+    _convolution,
+    _indexing,
+    _pointwise,
+    _reduction,
+    _refused,
+    _structural,
+)
 from widelimit.trace._abstract import (
     Concrete,
     Det,

@@ -19,6 +19,6 @@ def rule(*names: str) -> Callable[[Callable], Callable]:
     return register
 
 
-def refuse(reason: str, *names: str) -> None:
-    """Primitives that no rule can read, with the reason in a sentence."""
-    REFUSED.update({name: reason for name in names})
+def refuse(reason: str, names: str) -> None:
+    """Primitives (separated by blanks) that no rule can read, with the reason; it ends "the primitive `x` acts on …: "."""
+    REFUSED.update({name: reason for name in names.split()})
