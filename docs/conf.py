@@ -1,5 +1,6 @@
 """Sphinx settings: `make docs` builds the pages with warnings as errors and runs every tutorial."""
 
+import re
 from importlib.metadata import version as installed
 
 project = "widelimit"
@@ -11,14 +12,27 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ex
 exclude_patterns = ["_build", "jupyter_execute"]
 source_suffix = {".md": "myst-nb", ".rst": "restructuredtext"}
 myst_enable_extensions = ["amsmath", "dollarmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
 
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+nb_merge_streams = True  # what a cell prints stays in one block
 
 autodoc_typehints = "none"  # jaxtyping's shapes read better in the signature's source and in the docstring
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 
+default_role = "code"  # docstrings quote names and calls in single backticks
+
 html_theme = "sphinx_book_theme"
 html_title = "widelimit"
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """|z| in a docstring is an absolute value, not a substitution."""
+    lines[:] = [re.sub(r"\|(\w+)\|", r"\|\1\|", line) for line in lines]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_bars)

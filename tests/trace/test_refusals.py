@@ -168,7 +168,7 @@ def test_dropout_of_equinox_in_evaluation_mode():
 
 
 def test_a_law_that_is_not_normal_is_warned_of():
-    net = wl.from_equinox(lambda width, key: eqx.nn.MLP(3, 1, width, 1, key=key))
+    net = wl.from_equinox(lambda width, key: eqx.nn.MLP(3, 1, width, 1, use_bias=False, use_final_bias=False, key=key))
     with pytest.warns(UserWarning, match="'layers/0/weight' is drawn from a uniform law and summed over 3 entries of the input"):
         assert wl.limit(net, X)
 

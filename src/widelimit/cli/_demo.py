@@ -16,7 +16,7 @@ from ._demo_settings import Settings
 from ._descent import Descent
 from ._extras import require
 from ._regression import Regression, accuracy
-from ._stages import Stages, say
+from ._stages import Stages, explain, say
 
 _PACKAGES = ("flax", "mlxtend", "matplotlib", "scipy", "tqdm")
 
@@ -78,9 +78,9 @@ def _grams(kernel: Kernel, train: Images, test: Images) -> Grams:
 
 def _regressions(grams: Grams, train: Images, test: Images, *, ridge: float) -> dict[str, float]:
     """The test accuracy by kernel."""
-    say(
-        f"Cholesky in float64 with ridge {ridge:g} × the mean of the diagonal: above what rounding the kernels to float32 can do to their "
-        "eigenvalues, too small to regularise."
+    explain(
+        f"Cholesky in float64, with a ridge of {ridge:g} × the mean of the diagonal: a safeguard against the kernels' rounding "
+        "to float32, too small to regularise."
     )
     shares = {}
     for name in ("nngp", "ntk"):
@@ -95,11 +95,11 @@ def _finite(net: Network, kernel: Kernel, grams: Grams, data: tuple[Images, Imag
     descent = Descent.plan(ntk, settings.key("minibatches"), size=settings.batch, epochs=settings.epochs)
     steps, size = descent.batches.shape
     drawn = ", ".join(f"{width} ({settings.networks_at(width)})" for width in settings.widths)
-    say(
-        f"The same module at widths {drawn} (in brackets, how many networks): {steps} steps of gradient descent on ½ "
-        f"Σ (f − f₀ − y)², {size} images a "
-        f"step, step size {descent.step:.3g} = 1/λ_max of the NTK on a step's images. Outputs are counted from their start f₀, so that all "
-        "widths share one limit: the same steps taken in function space with the NTK."
+    explain(
+        f"The same module at widths {drawn} (in brackets, how many networks): {steps} steps of gradient descent on "
+        f"½ Σ (f − f₀ − y)², {size} images a step, step size {descent.step:.3g} = 1/λ_max of the NTK on a step's images. "
+        "Outputs are counted from their start f₀, so that all widths share one limit: the same steps taken in function "
+        "space with the NTK."
     )
     cross, targets = np.asarray(grams.cross.ntk, float), data[0].targets
     limit_outputs = Outputs(*(cross @ part.in_the_limit(ntk, targets) for part in (descent.until(1), descent)))

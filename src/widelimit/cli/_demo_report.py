@@ -11,7 +11,7 @@ from widelimit.plot import DemoResult, draw_demo, save
 
 from ._demo_data import Images, by_class, one_of_each
 from ._demo_finite import Finite, Scores
-from ._stages import say
+from ._stages import explain, say
 
 _SHOWN = 25  # images of each class in the picture of the kernel
 
@@ -23,13 +23,17 @@ def print_finite(finite: Finite) -> None:
     for width, right, same, first, last in zip(finite.widths, *map(finite.means, Scores._fields), strict=True):
         say(f"{width:>8}{right:>12.1%}{same:>14.1%}{first:>18.3f}{last:>14.3f}")
     say(f"{'limit':>8}{finite.limit_accuracy:>12.1%}{1:>14.1%}{0:>18}{0:>14}")
-    say("\nDistance: ‖outputs − the limit's‖ / ‖the limit's‖ over the test images, mean over the networks of a width.")
+    say()
+    explain(
+        "Distance: ‖outputs − the limit's‖ / ‖the limit's‖ over the test images, mean over the networks of a width. "
+        "Kernel regression, above, is where the training of infinitely wide networks ends; here all stop after the "
+        "same steps."
+    )
     if len(finite.widths) > 1:
         first, last = finite.exponent("first"), finite.exponent("distance")
-        say(
-            f"It falls like width^{first:.2f} after one step and width^{last:.2f} at the end. The theory says −0.50 "
-            "for widths large enough; how large "
-            "grows with the outputs, the images and the steps."
+        explain(
+            f"It falls like width^{first:.2f} after one step and like width^{last:.2f} at the end. The theory says −0.50 "
+            "once the width is large enough; the more outputs, images and steps there are, the more that takes."
         )
 
 

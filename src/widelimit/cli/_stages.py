@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from textwrap import fill
 from time import perf_counter
 from typing import Any
 
@@ -30,6 +31,11 @@ class Stages:
 
 def say(text: str = "") -> None:
     print(text, flush=True)  # at once, so that it keeps its place among progress bars
+
+
+def explain(text: str) -> None:
+    """Say a paragraph, in lines that a terminal holds."""
+    say(fill(text, 100))
 
 
 def watched(items: Iterable, *, name: str, unit: str) -> Any:

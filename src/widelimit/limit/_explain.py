@@ -25,7 +25,7 @@ class Explained:
     def __str__(self) -> str:
         error = "exact" if self.error == 0 else f"error ≤ {self.error:.1e}"
         return (
-            f"{self.where}: {self.name} [{self.operations}] of {self.gaussians} "
+            f"{self.where.rpartition('/')[2]}: {self.name} [{self.operations}] of {self.gaussians} "
             f"Gaussian{'s' * (self.gaussians != 1)}: {self.rule}, {error}"
         )
 

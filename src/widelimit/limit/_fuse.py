@@ -116,14 +116,9 @@ def _push(x: tp.Image) -> tp.Value:
         )
 
     def moved(v: Any) -> Any:
-        if isinstance(v, tp.Known):
-            return tp.apply(
-                lambda a: tp.apply_maps(jnp.broadcast_to(jnp.asarray(a), x.h.shape), x.maps, None),
-                x.shape,
-                v,
-                name="map",
-            )
-        return tp.Image(x.shape, v.where, v, x.maps)
+        if isinstance(v, tp.Value):
+            return tp.image(v, x.maps, x.shape)
+        return tp.map_known(v, x.maps, x.shape) if v.shape else v
 
     inner = opened(x.h)
     match inner:

@@ -82,8 +82,10 @@ def _accuracy(axes: Any, result: DemoResult) -> None:
     width_axis(axes, result.widths)
     axes.set_ylabel("test accuracy (%)")
     axes.set_title("Accuracy")
-    axes.margins(y=0.35)
-    axes.legend(fontsize=8, loc="best")
+    axes.margins(y=0.08)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.45 * (high - low), high)  # room for the legend under everything
+    axes.legend(fontsize=8, loc="lower right")
 
 
 def _disagreement(axes: Any, result: DemoResult) -> None:

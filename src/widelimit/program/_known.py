@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def is_zero(known: Known) -> bool:
 def apply(fn: Callable[..., Any], shape: tuple[int, ...], *args: Known, name: str = "") -> Known:
     """`fn` of known arrays, folded at once where all are constants."""
     if all(isinstance(a, Constant) for a in args):
-        folded = np.asarray(fn(*(a.value for a in args)))
+        with jax.ensure_compile_time_eval():  # also while a kernel is being traced
+            folded = np.asarray(fn(*(a.value for a in args)))
         return Constant(folded.shape, folded)
     return Apply(shape, fn, args, name)

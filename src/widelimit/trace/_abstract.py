@@ -58,9 +58,9 @@ def sizes_of(dim: Sequence[Axis], count: int) -> Sizes:
     return tuple(math.prod(a.sizes[i] for a in dim) for i in range(count))
 
 
-def dims(shapes: Sequence[tuple[int, ...]]) -> list[Sizes]:
+def dims(shapes: Sequence[Sequence[int]]) -> list[Sizes]:
     """An array's dimensions from its shapes at each width."""
-    return [tuple(s) for s in zip(*shapes, strict=True)]
+    return [tuple(map(int, s)) for s in zip(*shapes, strict=True)]  # numbers of NumPy occur among them
 
 
 def plain(shapes: Sequence[tuple[int, ...]], *, copies_everywhere: bool = False) -> Layout:

@@ -14,7 +14,7 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import common_split, image, split_dims, unfold
+from widelimit.trace._layout import common_split, split_dims, unfold
 from widelimit.trace._place import given, place, place_leaf, zeros
 from widelimit.trace._scale import Scale, fit
 from widelimit.trace._structural import remap_constant
@@ -94,7 +94,7 @@ def matmul(leaf: Leaf, x: Det | Wide, dims: Dims, *, leaf_first: bool, where: st
     order = [*batch, *(i for i in kept if i not in batch)]
     maps = [tp.keep(kept.index(i), target) for target, i in enumerate(order)]
     maps.sort(key=lambda m: m.inputs)
-    moved = image(value, tuple(maps), finite_shape(layout))
+    moved = tp.image(value, tuple(maps), finite_shape(layout))
     return Wide(moved, layout, exponent)
 
 
@@ -181,7 +181,7 @@ def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: 
     maps = _mixing_maps(
         x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels))
     )
-    return Wide(image(x.value, maps, finite_shape(layout)), layout, x.exponent + known.exponent)
+    return Wide(tp.image(x.value, maps, finite_shape(layout)), layout, x.exponent + known.exponent)
 
 
 def _meet(known: Det, x: Wide, dims: Dims, where: str) -> tuple[Det, Wide]:

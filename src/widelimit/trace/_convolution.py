@@ -58,7 +58,10 @@ def _windows(step: Step, kernel: Leaf) -> list[tp.Window]:
     p = step.params
     taps = [kernel.sizes[d][0] for d in p["dimension_numbers"].rhs_spec[2:]]
     rows = zip(taps, p["window_strides"], p["padding"], p["rhs_dilation"], p["lhs_dilation"], strict=True)
-    return [tp.Window(size, stride, low, high, dilation, base) for size, stride, (low, high), dilation, base in rows]
+    return [
+        tp.Window(*map(int, (size, stride, low, high, dilation, base)))
+        for size, stride, (low, high), dilation, base in rows
+    ]
 
 
 def _matmul(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,35 +22,8 @@ def remap(x: Placed, maps: Sequence[tp.AxisMap], layout: Layout) -> Placed:
     if tp.is_identity(maps):
         return dataclasses.replace(x, layout=layout)
     if isinstance(x, Wide):
-        return Wide(image(x.value, maps, shape), layout, x.exponent)
-    return Det(map_known(x.known, maps, shape), layout, x.exponent)
-
-
-def map_known(known: tp.Known, maps: tuple[tp.AxisMap, ...], shape: tuple[int, ...]) -> tp.Known:
-    """The image of a known array."""
-    matrices = [m.matrix for m in maps if m.matrix is not None]
-
-    def fn(a: Any, *values: Any) -> Any:
-        at = dict(zip(map(id, matrices), values, strict=True))
-        return tp.apply_maps(jnp.asarray(a), maps, lambda matrix: at[id(matrix)])
-
-    return tp.apply(fn, shape, known, *matrices, name="map")
-
-
-def image(value: tp.Value, maps: tuple[tp.AxisMap, ...], shape: tuple[int, ...]) -> tp.Value:
-    if tp.is_identity(maps):
-        return value
-    if isinstance(value, tp.Given):
-        return tp.Given(shape, value.where, map_known(value.known, maps, shape))
-    return once(value, ("image", maps), lambda: tp.Image(shape, value.where, value, maps))
-
-
-def once(value: tp.Value, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Make a value derived from another only once: what is equal is then the same object."""
-    made = vars(value).setdefault("_derived", {})
-    if key not in made:
-        made[key] = make()
-    return made[key]
+        return Wide(tp.image(x.value, maps, shape), layout, x.exponent)
+    return Det(tp.map_known(x.known, maps, shape), layout, x.exponent)
 
 
 def identity_maps(count: int) -> list[tp.AxisMap]:
@@ -276,12 +249,12 @@ def unfold(x: Wide, dim: int, position: int, where: str) -> Wide:
     value = _numbered(x.value, axis.size, where)
     maps = [tp.keep(i, i if i < before else i + 1) for i in range(total)] + [tp.keep(total, before)]
     maps.sort(key=lambda m: m.outputs)
-    return Wide(image(value, tuple(maps), finite_shape(layout)), layout, x.exponent)
+    return Wide(tp.image(value, tuple(maps), finite_shape(layout)), layout, x.exponent)
 
 
 def _numbered(value: tp.Value, count: int, where: str) -> tp.Value:
     """`count` independent copies of a value along a new last axis."""
-    return once(value, ("numbered", count), lambda: _number(value, count, where))
+    return tp.once(value, ("numbered", count), lambda: _number(value, count, where))
 
 
 def _number(value: tp.Value, count: int, where: str) -> tp.Value:
@@ -294,7 +267,7 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
         case tp.Vector():
             return dataclasses.replace(value, shape=shape)
         case tp.Given():
-            return image(value, (*rest, tp.spread(last, count)), shape)
+            return tp.image(value, (*rest, tp.spread(last, count)), shape)
         case tp.Sum():
             return dataclasses.replace(value, shape=shape, terms=tuple(_numbered(t, count, where) for t in value.terms))
         case tp.Image():

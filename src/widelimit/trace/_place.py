@@ -23,7 +23,6 @@ from widelimit.trace._abstract import (
     dims,
     finite_shape,
 )
-from widelimit.trace._layout import image
 from widelimit.trace._scale import Scale, fit
 from widelimit.trace._widths import traced_widths
 
@@ -117,7 +116,7 @@ def place_leaf(leaf: Leaf, like: Layout | None, where: str) -> Wide:
     for target, (axis, own) in enumerate(finite):
         maps.append(tp.keep(source, target) if own else tp.spread(target, axis.size))
         source += own
-    value = image(vector, tuple(maps), finite_shape(layout))
+    value = tp.image(vector, tuple(maps), finite_shape(layout))
     exponent = parameter.exponent / 2 + leaf.scale.exponent
     return _with_mean(Wide(value, layout, exponent), parameter.mean, leaf.scale, where)
 

@@ -34,7 +34,7 @@ from widelimit.trace._place import place_leaf
 from widelimit.trace._scale import Scale
 from widelimit.trace._widths import traced_widths, tracing
 
-Rates = str | float | Mapping[str, str | float]
+Rates = str | int | float | Mapping[str, str | int | float]
 DEFAULT_WIDTHS = (192, 384, 576)
 
 
@@ -151,7 +151,7 @@ def _rates(found: Mapping[str, Law], given: Rates, network: Any) -> dict[str, Sc
     }
 
 
-def _rate(path: str, law: Law, rate: str | float) -> Scale:
+def _rate(path: str, law: Law, rate: str | int | float) -> Scale:
     if isinstance(rate, str):
         if rate != "ntk":
             raise ValueError(f'`wl.limit(..., learning_rates=...)`: {path!r} has {rate!r}; expected "ntk" or a number')

@@ -131,7 +131,7 @@ def known_reduction(step: Step, x: Det) -> Det:
 @rule("cumsum")
 def cumsum(step: Step, x: Any) -> Any:
     x = place(x, None, step.where)
-    dim, reverse = step.params["axis"], step.params["reverse"]
+    dim, reverse = int(step.params["axis"]), step.params["reverse"]
     if isinstance(x, Det) and any(a.copies and not a.wide for a in x.layout[dim]):
         x = remap_constant(x, dim)
     if any(a.copies for a in x.layout[dim]):
@@ -156,7 +156,7 @@ def reduce_window_sum(step: Step, x: Any) -> Any:
         p["window_dimensions"], p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"], strict=True
     )
     for dim, (size, stride, (low, high), base, dilation) in enumerate(rows):
-        window = tp.Window(size, stride, low, high, dilation, base)
+        window = tp.Window(*map(int, (size, stride, low, high, dilation, base)))
         if not window.trivial:
             x = pooled_dim(x, dim, window, step.where)
     return x

@@ -7,12 +7,11 @@ from typing import Any
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Refusal
-from widelimit.trace._layout import once
 
 
 def restricted(value: tp.Value, span: Any, where: str) -> tp.Value:
     """The coordinates of `span` = (sizes of the copies axes, which of them, (start, limit, stride))."""
-    return once(value, ("restricted", span), lambda: _restrict(value, span, where))
+    return tp.once(value, ("restricted", span), lambda: _restrict(value, span, where))
 
 
 def _restrict(value: tp.Value, span: Any, where: str) -> tp.Value:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from widelimit.trace import _pointwise, _structural
-from widelimit.trace._abstract import Concrete, Leaf, Refusal, Segmented, Sizes
+from widelimit.trace._abstract import Concrete, Leaf, Refusal, Segmented, Sizes, dims
 from widelimit.trace._contraction import Dims, product
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align, permuted
@@ -119,7 +119,7 @@ def _sum(step: Step, x: Segmented) -> Any:
 
 
 def _slice(step: Step, x: Segmented) -> Any:
-    starts, limits = [list(zip(*step.each(k), strict=True)) for k in ("start_indices", "limit_indices")]
+    starts, limits = (dims(step.each(k)) for k in ("start_indices", "limit_indices"))
     if step.params["strides"] is not None and set(step.params["strides"]) != {1}:
         raise Refusal(f"at {step.where}: a strided slice of a concatenation along the width has no rule")
     parts, lengths = [], []
@@ -146,7 +146,7 @@ def _overlap(
 
 
 def _split(step: Step, x: Segmented) -> list[Any]:
-    dim, edges = step.params["axis"], [[0, *itertools.accumulate(s)] for s in step.each("sizes")]
+    dim, edges = int(step.params["axis"]), [[0, *itertools.accumulate(map(int, s))] for s in step.each("sizes")]
     bounds = list(zip(*edges, strict=True))
     out = []
     for start, limit in itertools.pairwise(bounds):
@@ -168,7 +168,7 @@ def _split(step: Step, x: Segmented) -> list[Any]:
 
 
 def _concatenate(step: Step, *operands: Any) -> Any:
-    dim = step.params["dimension"]
+    dim = int(step.params["dimension"])
     lengths = [tuple(e.invars[i].aval.shape[dim] for e in step.eqns) for i in range(len(operands))]
     first = next(x for x in operands if isinstance(x, Segmented))
     if first.dim == dim:

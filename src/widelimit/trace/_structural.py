@@ -110,7 +110,7 @@ def repeated(x: Det | Wide, target: Sequence[Sizes], where: str) -> Det | Wide:
 @rule("slice")
 def slice_(step: Step, x: Any) -> Any:
     starts, limits = dims(step.each("start_indices")), dims(step.each("limit_indices"))
-    strides = step.params["strides"] or [1] * len(starts)
+    strides = [int(s) for s in step.params["strides"] or [1] * len(starts)]
     for dim, (start, limit, stride) in enumerate(zip(starts, limits, strides, strict=True)):
         x = sliced(x, dim, start, limit, stride=stride, where=step.where)
     return x
@@ -165,15 +165,15 @@ def _slice_copies(x: Det | Wide, dim: int, span: tuple, length: Sizes, where: st
 
 @rule("split")
 def split(step: Step, x: Any) -> list[Any]:
-    axis = step.params["axis"]
-    ends = [list(itertools.accumulate(s)) for s in step.each("sizes")]
+    axis = int(step.params["axis"])
+    ends = [list(itertools.accumulate(map(int, s))) for s in step.each("sizes")]
     bounds = list(zip(*([0, *e] for e in ends), strict=True))
     return [sliced(x, axis, bounds[i], bounds[i + 1], where=step.where) for i in range(len(bounds) - 1)]
 
 
 @rule("unstack")
 def unstack(step: Step, x: Any) -> list[Any]:
-    axis, outputs = step.params["axis"], len(step.eqns[0].outvars)
+    axis, outputs = int(step.params["axis"]), len(step.eqns[0].outvars)
     parts = [
         sliced(x, axis, (i,) * len(step.eqns), (i + 1,) * len(step.eqns), where=step.where) for i in range(outputs)
     ]
@@ -220,7 +220,7 @@ def pad(step: Step, x: Any, value: Any) -> Any:
     if not (isinstance(fill, Det) and tp.is_zero(fill.known)):
         raise Refusal(f"at {step.where}: padding with something other than zeros")
     x = place(x, None, step.where)
-    for dim, config in enumerate(step.params["padding_config"]):
+    for dim, config in enumerate(tuple(map(int, c)) for c in step.params["padding_config"]):
         if tuple(config) != (0, 0, 0):
             x = padded_dim(x, dim, config, step.where)
     return x
@@ -270,7 +270,7 @@ def remap_constant(x: Det, dim: int) -> Det:
 
 @rule("concatenate")
 def concatenate(step: Step, *parts: Any) -> Any:
-    dim = step.params["dimension"]
+    dim = int(step.params["dimension"])
     lengths = dims([[e.invars[i].aval.shape[dim] for i in range(len(parts))] for e in step.eqns])
     return joined(list(parts), dim, lengths, _target(step)[dim], step.where)
 
@@ -301,7 +301,7 @@ def _join_positions(parts: list[Any], dim: int, lengths: list[Sizes], where: str
 
 @rule("stack")
 def stack(step: Step, *parts: Any) -> Any:
-    dim, count = step.params["axis"], len(step.eqns)
+    dim, count = int(step.params["axis"]), len(step.eqns)
     parts = tuple(add_dim(p if isinstance(p, Leaf) else place(p, None, step.where), dim, count) for p in parts)
     return joined(list(parts), dim, [(1,) * count] * len(parts), _target(step)[dim], step.where)
 
