@@ -1,5 +1,6 @@
 """Sphinx settings: `make docs` builds the pages with warnings as errors and runs every tutorial."""
 
+import os
 import re
 from importlib.metadata import version as installed
 
@@ -17,6 +18,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "auto"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
+os.environ["IPYKERNEL_CELL_NAME"] = "cell.py"  # what messages of executed pages say for the file of your code
 nb_merge_streams = True  # what a cell prints stays in one block
 
 autodoc_typehints = "none"  # jaxtyping's shapes read better in the signature's source and in the docstring

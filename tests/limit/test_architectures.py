@@ -28,7 +28,7 @@ def glu(p, x):
 
 def sliced_gates(p, x):
     z, n = x @ p["w"], p["v"].shape[0]
-    return readout(p, relu(z[:n]) * jnp.sign(z[n : 2 * n]) + z[2 * n :])
+    return readout(p, relu(z[:n]) * jnp.sin(z[n : 2 * n]) + z[2 * n :])
 
 
 def joined(p, x):

@@ -3,7 +3,7 @@
 from flax import nnx
 from jaxtyping import Array, Float
 
-_he = nnx.initializers.he_normal()
+_he = nnx.initializers.variance_scaling(2.0, "fan_in", "normal")
 _small = nnx.initializers.normal(0.1)
 
 

@@ -150,7 +150,13 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
 def fan_in(copies: Sequence[Axis]) -> Scale:
     """How many copies are summed: r·n to leading order."""
     total = [math.prod(a.sizes[i] for a in copies) for i in range(len(traced_widths()))]
-    return fit(total, traced_widths())
+    try:
+        return fit(total, traced_widths())
+    except ValueError as error:
+        raise Refusal(
+            f"an axis that is summed over has the sizes {total} at the widths {traced_widths()}: no multiple of the width plus a number. "
+            "Choose widths at which the network's sizes divide: `wl.limit(..., widths=(...))`."
+        ) from error
 
 
 # --- known matrices ---------------------------------------------------------------------------------------------------
