@@ -3,6 +3,7 @@
 Their laws are those of the reference numbers: every weight has the variance W_std²/fan_in, a bias b_std².
 """
 
+import itertools
 import math
 
 import equinox as eqx
@@ -149,7 +150,7 @@ def flax_readout(inputs, rngs):
 class FlaxMLP(nnx.Module):
     def __init__(self, width, activation, rngs):
         sizes = (10, width, width, width)
-        self.layers = nnx.List([flax_dense(a, b, rngs) for a, b in zip(sizes, sizes[1:], strict=False)])
+        self.layers = nnx.List([flax_dense(a, b, rngs) for a, b in itertools.pairwise(sizes)])
         self.readout = flax_readout(width, rngs)
         self.activation = activation
 

@@ -3,15 +3,15 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
+
+import networks
+import widelimit as wl
 from montecarlo import assert_agrees
 from networks import drawn, readout, relu
-
-import widelimit as wl
 
 X = np.random.default_rng(0).normal(size=(3, 3))
 
@@ -256,7 +256,9 @@ def arrays(jaxpr):
     """The shapes of all arrays in a program, inner ones included."""
     for eqn in jaxpr.eqns:
         yield from (v.aval.shape for v in eqn.outvars)
-        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+        for inner in jax.tree.leaves(
+            list(eqn.params.values()), is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")
+        ):
             inner = getattr(inner, "jaxpr", inner)
             if hasattr(inner, "eqns"):
                 yield from arrays(inner)

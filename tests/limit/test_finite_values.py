@@ -4,12 +4,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
-from networks import drawn, readout
 
+import networks
 import widelimit as wl
+from networks import drawn, readout
 
 ACTIVATIONS = networks.ACTIVATIONS | {
     "tanh": jnp.tanh,
@@ -51,7 +51,9 @@ def all_numbers(name):
 
     def numbers(x, xp):
         variances = {path: jnp.ones((), x.dtype) for path in ("w0", "w1", "v")}
-        both = [jax.grad(lambda a, b, kind=kind: getattr(k.pair(a, b), kind).squeeze(), (0, 1)) for kind in ("nngp", "ntk")]
+        both = [
+            jax.grad(lambda a, b, kind=kind: getattr(k.pair(a, b), kind).squeeze(), (0, 1)) for kind in ("nngp", "ntk")
+        ]
         return k.pair(x, xp), [g(x, xp) for g in both], jax.jacrev(by_variance)(variances, x, xp)
 
     return jax.jit(numbers)

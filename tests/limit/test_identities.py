@@ -4,12 +4,12 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
-from networks import drawn, readout, relu
 
+import networks
 import widelimit as wl
+from networks import drawn, readout, relu
 
 X = np.random.default_rng(0).normal(size=(7, 10))
 Y = np.random.default_rng(1).normal(size=(5, 10))

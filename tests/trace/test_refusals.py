@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax import lax
-from networks import drawn, eqx_dense, eqx_readout, flax_dense, flax_readout, readout, relu
 
 import widelimit as wl
+from networks import drawn, eqx_dense, eqx_readout, flax_dense, flax_readout, readout, relu
 
 X = np.array([0.5, -1.0, 2.0])
 TOKENS = np.random.default_rng(0).normal(size=(4, 3))
@@ -73,7 +73,9 @@ def test_a_layer_that_vanishes():
 
 
 def test_an_output_that_diverges():
-    refused(lambda p, x: relu(x @ p["w"]) @ p["v"], r"output scales like n\^1/2 .* diverges.*test_refusals.py.*n\^\(-1/2\)")
+    refused(
+        lambda p, x: relu(x @ p["w"]) @ p["v"], r"output scales like n\^1/2 .* diverges.*test_refusals.py.*n\^\(-1/2\)"
+    )
 
 
 def test_an_output_that_vanishes():
@@ -90,7 +92,10 @@ def standard(width, rngs):
 
 
 def test_rates_that_diverge():
-    with pytest.raises(wl.Refusal, match=r"`wl.limit\(..., learning_rates=1.0\)`: the tangent kernel diverges.*'layers/2/kernel'.*\"ntk\""):
+    with pytest.raises(
+        wl.Refusal,
+        match=r"`wl.limit\(..., learning_rates=1.0\)`: the tangent kernel diverges.*'layers/2/kernel'.*\"ntk\"",
+    ):
         wl.limit(wl.from_flax(standard), X, learning_rates=1.0)
 
 
@@ -169,7 +174,9 @@ def test_dropout_of_equinox_in_evaluation_mode():
 
 def test_a_law_that_is_not_normal_is_warned_of():
     net = wl.from_equinox(lambda width, key: eqx.nn.MLP(3, 1, width, 1, use_bias=False, use_final_bias=False, key=key))
-    with pytest.warns(UserWarning, match="'layers/0/weight' is drawn from a uniform law and summed over 3 entries of the input"):
+    with pytest.warns(
+        UserWarning, match="'layers/0/weight' is drawn from a uniform law and summed over 3 entries of the input"
+    ):
         assert wl.limit(net, X)
 
 
@@ -213,11 +220,15 @@ def test_a_weight_and_its_transpose():
         h = relu(x @ p["w"]) @ p["u"] / jnp.sqrt(len(p["u"]))
         return readout(p, relu(relu(h) @ p["u"].T / jnp.sqrt(len(p["u"]))))
 
-    refused(apply, r"'u' is used in two orientations \(W and its transpose\).*test_refusals.py.* and .*test_refusals.py")
+    refused(
+        apply, r"'u' is used in two orientations \(W and its transpose\).*test_refusals.py.* and .*test_refusals.py"
+    )
 
 
 def test_a_product_of_weights():
-    refused(lambda p, x: readout(p, x @ (p["w"] @ p["u"])), r"test_refusals.py.*product of two parameters \('w' and 'u'\)")
+    refused(
+        lambda p, x: readout(p, x @ (p["w"] @ p["u"])), r"test_refusals.py.*product of two parameters \('w' and 'u'\)"
+    )
 
 
 def test_a_random_number_for_all():
@@ -236,7 +247,12 @@ def test_a_bottleneck():
         h = relu(x @ p["w"]) @ p["down"] / jnp.sqrt(p["down"].shape[0])
         return readout(p, relu(relu(h) @ p["up"]))
 
-    refused(apply, r"test_refusals.py.*'up' sums over only 5 coordinates.*bottleneck", down=lambda n: (n, 5), up=lambda n: (5, n))
+    refused(
+        apply,
+        r"test_refusals.py.*'up' sums over only 5 coordinates.*bottleneck",
+        down=lambda n: (n, 5),
+        up=lambda n: (5, n),
+    )
 
 
 def test_no_axis_scales_with_the_width():
@@ -260,7 +276,10 @@ def test_a_depth_that_depends_on_the_width():
 
 
 def test_an_output_that_is_not_gaussian():
-    refused(lambda p, x: relu(readout(p, x @ p["w"])), r"nonlinear function of Gaussians \(made at .*test_refusals.py.*not a Gaussian process")
+    refused(
+        lambda p, x: relu(readout(p, x @ p["w"])),
+        r"function of Gaussians \(made at .*test_refusals.py.*not a Gaussian",
+    )
 
 
 def test_two_outputs():

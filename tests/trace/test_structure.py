@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import networks
 import numpy as np
 import pytest
 from jax import lax
+
+import networks
 from one_layer import assert_exact
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,25 @@ class Fused:
     bases: tuple[tp.Value, ...]
     params: tuple[tp.Known, ...]
     parts: tuple[tp.Value, ...]
+
+    @functools.cached_property
+    def has_jumps(self) -> bool:
+        """Whether φ may be discontinuous: it is then differentiated almost everywhere, as backpropagation does."""
+        used = {name for part in self.parts for name in _operations(part)}
+        if not used & _JUMPING:
+            return False
+        known = len(self.bases) == 1 and not self.params and not used & _UNBOUNDED
+        return bool(gaussian.jumps(self.phi, ())) if known else True
+
+
+_UNBOUNDED = frozenset(("floor", "ceil", "round", "rem"))  # jumps without end, which are not searched for
+_JUMPING = _UNBOUNDED | frozenset(("sign", "select", "gt", "ge", "lt", "le", "eq", "ne", "convert"))
+
+
+def _operations(x: tp.Value) -> set[str]:
+    """The names of the coordinatewise operations in a nonlinear value."""
+    mine = {x.name} if isinstance(x, tp.Pointwise) else set()
+    return mine.union(*(_operations(p) for p in x.parts if not p.is_gaussian))
 
 
 def fused(factors: tuple[tp.Value, ...]) -> Fused:

@@ -242,7 +242,8 @@ class Kernel:
 
     def cross_covariance(self, inputs: tuple, variances: dict[str, Any], cross: dict[str, Any], dtype: Any) -> Array:
         """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances."""
-        recursion = Recursion(inputs, variances, cross, dtype, self.accuracy)
+        base = Recursion(inputs, variances, variances, dtype, self.accuracy)
+        recursion = Recursion(inputs, variances, cross, dtype, self.accuracy, base)
         out = self.reading.output
         with _room_for(self.reading):
             value = recursion.second(complete(out, out, (0, 1)))

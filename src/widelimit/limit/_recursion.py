@@ -35,7 +35,8 @@ class Recursion:
 
     `variances` are the parameters' variances (both copies of a weight alike); `cross` the covariances between
     corresponding entries of the two copies. At cross = variances the copies are one network, and the derivative
-    of K with respect to cross, along the learning rates, is the tangent kernel.
+    of K with respect to cross, along the learning rates, is the tangent kernel. `base` is the same recursion at that
+    point (None: this is it, or the derivative is not of interest).
     """
 
     inputs: tuple[Sequence[Array], ...]
@@ -43,6 +44,8 @@ class Recursion:
     cross: dict[str, Any]
     dtype: Any
     accuracy: float
+
+    base: Recursion | None = None
 
     def __post_init__(self) -> None:
         self._second: dict[Any, Array | None] = {}
@@ -207,6 +210,13 @@ class Recursion:
 
     def _expectation(self, phi: Fused, psi: Fused, r: Request) -> Array:
         """E[φ(u)ψ(v)] under the joint law of the bases."""
+        if r.sides != (0, 1):
+            return self._cast(self._integral(phi, psi, r))
+        jumping = self.base is not None and (phi.has_jumps or psi.has_jumps)
+        return boundary(self._cast(self._almost_everywhere(phi, psi, r) if jumping else self._integral(phi, psi, r)))
+
+    def _integral(self, phi: Fused, psi: Fused, r: Request, slope: tuple[int, int] | None = None) -> Array:
+        """E[φψ], or E[∂_iφ ∂_jψ] for `slope` = (i, j)."""
         joint = (
             self._block(phi, phi, r, (0, 0)),
             self._block(psi, psi, r, (1, 1)),
@@ -214,10 +224,26 @@ class Recursion:
             tuple(into(self.mean(b, r.sides[0]), r) for b in phi.bases),
             tuple(right_into(self.mean(b, r.sides[1]), r) for b in psi.bases),
         )
-        left = [into(self.known(p, r.sides[0]), r) for p in phi.params]
-        right = [right_into(self.known(p, r.sides[1]), r) for p in psi.params]
-        value = _expect(phi.phi, psi.phi, self.accuracy)(joint, tuple(left), tuple(right))
-        return boundary(self._cast(value)) if r.sides == (0, 1) else self._cast(value)
+        left = tuple(into(self.known(p, r.sides[0]), r) for p in phi.params)
+        right = tuple(right_into(self.known(p, r.sides[1]), r) for p in psi.params)
+        f, g = (phi.phi, psi.phi) if slope is None else map(gaussian.derivative, (phi.phi, psi.phi), slope)
+        return _expect(f, g, self.accuracy)(joint, left, right)
+
+    def _almost_everywhere(self, phi: Fused, psi: Fused, r: Request) -> Array:
+        """E[φψ] whose derivative in the weights' cross-covariances is E[∂_iφ ∂_jψ] with derivatives almost everywhere.
+
+        The tangent kernel of a network is made of the derivatives that backpropagation takes, which do not see jumps;
+        the derivative of E[φψ] itself does (Price's identity holds for distributions). So the value is that at the
+        base, cross = variances, and what the cross-covariances add to it, zero there, is linear.
+        """
+        value = self.base._integral(phi, psi, r)
+        for i, a in enumerate(phi.bases):
+            for j, b in enumerate(psi.bases):
+                pair = r.between(a, b, (0, 1), centred=True)
+                moved, still = self.second(pair), self.base.second(pair)
+                if moved is not None:
+                    value = value + self.base._integral(phi, psi, r, (i, j)) * (moved - still)
+        return value
 
     def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
         place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]
