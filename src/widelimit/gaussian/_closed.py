@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,7 +113,7 @@ def _parity(atom: Atom) -> int | None:
     return None
 
 
-def _shape(*arrays: Array) -> tuple[int, ...]:
+def _shape(*arrays: Any) -> tuple[int, ...]:
     return jnp.broadcast_shapes(*(jnp.shape(x) for x in arrays))
 
 
