@@ -54,7 +54,7 @@ def recurrent(unroll=False):
     return wl.Network(networks.drawn(shapes, variances.get), apply)
 
 
-@pytest.mark.parametrize("unroll", [False, True], ids=["scan", "unrolled"])
+@pytest.mark.parametrize("unroll", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["scan", "unrolled"])
 def test_recurrent_network(golden, unroll):
     expected, x = case(golden, "rnn_erf_avgpool_ntk")
     kernels = wl.limit(recurrent(unroll), x[0], learning_rates=1.0)(x)

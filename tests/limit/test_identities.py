@@ -218,6 +218,7 @@ def test_zero_weights_are_trained_at_a_rate():
     close(k.ntk(X), wl.limit(drawn_too, X[0]).nngp(X))
 
 
+@pytest.mark.slow
 def test_rate_one_is_the_jacobian_times_its_transpose():
     """In NTK parametrisation, against one wide network of each of a few seeds."""
     net = networks.mlp(jnp.tanh, layers=2)

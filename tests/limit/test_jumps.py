@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from montecarlo import assert_agrees
-from networks import drawn, readout
 
 import widelimit as wl
+from montecarlo import assert_agrees
+from networks import drawn, readout
 
 X = np.random.default_rng(0).normal(size=(3, 3))
 

@@ -109,7 +109,14 @@ def operations(value: tp.Value) -> str:
 
 
 class ApproximationWarning(UserWarning):
-    """The kernel is that of a network whose drawn entries are Gaussian; the network's own are not."""
+    """The kernel may differ from the limit by more than the accuracy asked for; the message says why."""
+
+
+def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
+    """Nonlinearities of several dependent Gaussians whose integration rule does not reach the accuracy."""
+    groups = [factors for v in outermost(reading.output) for factors in independent_factors(v)]
+    coupled = [_explained(factors, accuracy) for factors in groups if len(fused(factors).bases) > 1]
+    return [f"accuracy {accuracy:g} is not reached: {e}" for e in coupled if e.error > accuracy]
 
 
 def approximations(reading: trace.Reading) -> list[str]:

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import PyTree
 
 from widelimit import trace
-from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain
+from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._printed import Program
@@ -43,40 +43,32 @@ def limit(
 ) -> Kernel:
     """The infinite-width limit of a network: its NNGP and NTK, for any architecture that is a Tensor Program.
 
-    Parameters
-    ----------
-    net
-        The network as a family over its width: `wl.Network`, `wl.from_flax`, `wl.from_equinox`.
-
-    Example:
-        One input, without a batch axis: any pytree of arrays or `jax.ShapeDtypeStruct`, or a shape.
-    learning_rates
-        "ntk": each parameter's rate is the variance of its initialisation (NTK parametrisation; one that starts at a
-        constant is not trained). A number: every parameter is trained at that rate as the code holds it (1.0 is J Jᵀ).
-        A dict from parameter path to either (others "ntk"); 0 is frozen.
-    accuracy
-        The relative error asked of Gaussian expectations without a closed form.
-    widths
-        At least three widths at which the network is traced (shapes only) to tell what scales with the width.
+    Args:
+        net: The network as a family over its width: `wl.Network`, `wl.from_flax`, `wl.from_equinox`.
+        example: One input, without a batch axis: any pytree of arrays or `jax.ShapeDtypeStruct`, or a shape.
+        learning_rates: "ntk": each parameter's rate is the variance of its initialisation (NTK parametrisation; one that
+            starts at a constant is not trained). A number: every parameter is trained at that rate as the code holds it
+            (1.0 is J Jᵀ). A dict from parameter path to either (others "ntk"); 0 is frozen.
+        accuracy: The relative error asked of Gaussian expectations without a closed form.
+        widths: At least three widths at which the network is traced (shapes only) to tell what scales with the width.
 
     Returns:
-    -------
-    A `Kernel`: `kernel(x1, x2)` gives Gram matrices.
+        A `Kernel`: `kernel(x1, x2)` gives Gram matrices.
 
     Raises:
-    ------
-    Refusal
-        Where the limit is not a Gaussian process, does not exist, or a step of the network has no rule; the message
-        names the line of the network's code and what to write instead.
+        Refusal: Where the limit is not a Gaussian process, does not exist, or a step of the network has no rule; the
+            message names the line of the network's code and what to write instead.
 
-    References:
-    ----------
+    Warns:
+        ApproximationWarning: Where entries that are not Gaussian are treated as such, or an expectation of several
+            Gaussians does not reach the accuracy.
+
     Jacot et al., Neural Tangent Kernel (2018); Yang, Tensor Programs I, II; Yang & Littwin, Tensor Programs IIb (2021).
     """
     _check_arguments(net, accuracy)
     kernel = Kernel(_read(net, example, learning_rates, widths), accuracy)
     kernel.check()
-    for approximation in approximations(kernel.reading):
+    for approximation in (*approximations(kernel.reading), *inaccurate(kernel.reading, accuracy)):
         warnings.warn(f"`wl.limit`: {approximation}", ApproximationWarning, stacklevel=2)
     return kernel
 
@@ -144,6 +136,10 @@ class Kernel:
 
     reading: trace.Reading
     accuracy: float = 1e-6
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{s.dtype}{list(s.shape)}" for s in self.reading.inputs)
+        return f"Kernel({inputs}; {len(self.reading.parameters)} parameters, accuracy {self.accuracy:g})"
 
     # --- Gram matrices ------------------------------------------------------------------------------------------------
 

@@ -182,7 +182,9 @@ class Recursion:
         if s > t:
             return self._dependent(b, a, r)
         return any(
-            self.second(r.between(x, y, (s, t), centred=True)) is not None for x in fused((u,)).bases for y in fused((v,)).bases
+            self.second(r.between(x, y, (s, t), centred=True)) is not None
+            for x in fused((u,)).bases
+            for y in fused((v,)).bases
         )
 
     def _group(self, left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
