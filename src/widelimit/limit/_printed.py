@@ -102,7 +102,7 @@ class _Printer:
 
     def _weight(self, v: tp.MatMul) -> str:
         block = "[block]" if v.weight.block else ""
-        scale = "" if np.isclose(v.weight.scale, 1) else f"√{v.weight.scale:.4g}·"
+        scale = "" if np.isclose(v.weight.amplitude, 1) else f"{v.weight.amplitude:.4g}·"
         return f"{scale}{v.weight.path}{block}"
 
     def _taps(self, v: tp.MatMul) -> str:

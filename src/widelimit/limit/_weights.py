@@ -37,7 +37,7 @@ def _window(g: tp.MatMul, axis: int) -> tp.Window:
 
 
 def through_weight(recursion: Any, r: Request) -> Array | None:
-    """c_W · scale · Σ over contracted axes and taps of E[Z^h Z^h'], with δ between independent matrices."""
+    """c_W · amplitudes · Σ over contracted axes and taps of E[Z^h Z^h'], with δ between independent matrices."""
     u, v = r.u, r.v
     if not shares(u.weight, v.weight):
         return None
@@ -45,16 +45,17 @@ def through_weight(recursion: Any, r: Request) -> Array | None:
     if k is None:
         return None
     k = _slide(k, r)
-    k = k * (recursion.covariance(u.weight.path, r.sides) * u.weight.scale)
+    k = k * (recursion.covariance(u.weight.path, r.sides) * u.weight.amplitude * v.weight.amplitude)
     return _with_independent(_new_axes(k, r), r, zip(u.independent, v.independent, strict=True))
 
 
 def through_vector(recursion: Any, r: Request) -> Array | None:
-    """c_b · scale, with δ along every axis: the entries are independent."""
+    """c_b · amplitudes, with δ along every axis: the entries are independent."""
     u, v = r.u, r.v
     if not shares(u.weight, v.weight):
         return None
-    value = jnp.asarray(recursion.covariance(u.weight.path, r.sides) * u.weight.scale, recursion.dtype)
+    covariance = recursion.covariance(u.weight.path, r.sides) * u.weight.amplitude * v.weight.amplitude
+    value = jnp.asarray(covariance, recursion.dtype)
     axes = zip(range(len(u.shape)), range(len(v.shape)), strict=True)
     return _with_independent(value.reshape((1,) * len(r.shape)), r, axes)
 

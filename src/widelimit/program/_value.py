@@ -48,13 +48,15 @@ class Given(Value):
 class Weight:
     """One use of a parameter: its path, which of its axes are contracted, and the block that is read.
 
-    Entries have the variance `scale` · c, with c the parameter's (cross-)covariance in the limit's units.
+    Entries are those of the parameter times `amplitude` (with its sign, so that W and −W are opposite); a MatMul's
+    holds √(coordinates summed) too. Covariances between two uses are amplitude · amplitude' · c, with c the parameter's
+    (cross-)covariance in the limit's units.
     """
 
     path: str
     contracted: frozenset[Hashable]
     block: tuple[Hashable, ...]
-    scale: float
+    amplitude: float
 
     def same_entries(self, other: Weight) -> bool:
         return (self.path, self.contracted, self.block) == (other.path, other.contracted, other.block)
@@ -71,7 +73,7 @@ class Vector(Value):
 class MatMul(Value):
     """g = W h, summed over h's copies and over its axes `contracted`; a convolution has a `window` for each axis kept.
 
-    Cov(Z^g, Z^g') = c_W · scale · Σ E[Z^h Z^h'], the sum over contracted axes and over taps: W differs in each.
+    Cov(Z^g, Z^g') = c_W · amplitude · amplitude' · Σ E[Z^h Z^h'], the sum over contracted axes and over taps: W differs in each.
     Along the output axes `independent` the matrices are independent (δ between positions); the axes kept of h come
     first, the last ones may be new axes that only number matrices.
     """

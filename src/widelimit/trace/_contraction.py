@@ -142,9 +142,9 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
     """The use of the weight, and the exponent of the product: (law + fan-in)/2 + scale + that of h."""
     fan = fan_in([a for d in dims.contract[1] for a in x.layout[d] if a.copies])
     contracted = frozenset(label for d in dims.contract[0] for label in leaf.labels[d])
-    scale = leaf.scale * leaf.scale * fan
+    scale = leaf.scale * fan ** Fraction(1, 2)
     weight = tp.Weight(leaf.parameter.path, contracted, leaf.block, scale.coefficient)
-    return weight, (leaf.parameter.exponent + scale.exponent) / 2 + x.exponent
+    return weight, leaf.parameter.exponent / 2 + scale.exponent + x.exponent
 
 
 def fan_in(copies: Sequence[Axis]) -> Scale:

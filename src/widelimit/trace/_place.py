@@ -110,7 +110,7 @@ def place_leaf(leaf: Leaf, like: Layout | None, where: str) -> Wide:
     free = [a.copies or bool(leaf.labels[d]) for d, dim in enumerate(layout) for a in dim]
     finite = [(a, own) for (a, own) in zip(axes(layout), free, strict=True) if not a.copies]
     own_shape = tuple(a.size for a, own in finite if own)
-    weight = tp.Weight(parameter.path, frozenset(), leaf.block, leaf.scale.coefficient**2)
+    weight = tp.Weight(parameter.path, frozenset(), leaf.block, leaf.scale.coefficient)
     vector = tp.Vector(own_shape, where, weight)
     maps, source = [], 0
     for target, (axis, own) in enumerate(finite):
