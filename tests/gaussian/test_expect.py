@@ -25,12 +25,14 @@ def numpy(phi):
     return lambda x: np.asarray(phi.fn(jnp.asarray(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [RELU, GELU, ERF], ids=lambda phi: phi.label)
 def test_closed_form_agrees_with_quadrature(phi):
     law = joint(1.0, np.array([0.4, -0.8]), 2.0)
     np.testing.assert_allclose(expect(phi, phi, law), expect_one(phi, phi, law, (), ()), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("phi", "psi"), [(TANH, IDENTITY), (LINE, TANH), (RELU, TANH), (GELU, ERF)])
 @pytest.mark.parametrize("means", [(None, None), (0.3, -0.2)])
 def test_pairs_of_different_functions(phi, psi, means):

@@ -75,6 +75,7 @@ def test_gradient_of_max_agrees_with_its_closed_form():
     np.testing.assert_allclose(got + got.T, expected + expected.T, atol=3e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [(0, 0), (0, 1), (0, 2), (1, 3), (2, 3)])
 def test_gradient_of_a_smooth_function_agrees_with_differences(entry):
     gradient = jax.jit(jax.grad(gate))(jnp.asarray(LAW))
@@ -91,6 +92,7 @@ def test_equal_inputs_and_zero_variance_are_ordinary():
     assert np.isfinite(jax.grad(gate)(jnp.zeros((4, 4)))).all()
 
 
+@pytest.mark.slow
 def test_shared_lattice_in_many_dimensions_agrees_with_the_closed_form():
     mean = Pointwise(lambda *u: jnp.sin(sum(u)), 4, "sum of four")
     c = 0.2 * np.eye(8) + 0.05

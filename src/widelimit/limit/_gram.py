@@ -65,8 +65,6 @@ class Gram:
             results = results or [_aligned((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
             for whole, part in zip(results, tile, strict=True):
                 self._fill(whole, np.asarray(part), (i, j), symmetric)
-        if symmetric:
-            self._fill_diagonal(results or [], x1)
         # Nobody else holds the buffers, so JAX may have them as they are.
         return tuple(jax.device_put(r, may_alias=True) for r in results or ())
 
@@ -79,12 +77,6 @@ class Gram:
         whole[i : i + part.shape[0], j : j + part.shape[1]] = part
         if symmetric and i != j:
             whole[j : j + part.shape[1], i : i + part.shape[0]] = self._mirrored(part)
-
-    def _fill_diagonal(self, results: list[np.ndarray], x: list[Array]) -> None:
-        """Each input with itself, computed as such: in a tile x·x is rounded otherwise than |x|², and angles see it."""
-        each = np.arange(x[0].shape[0])
-        for whole, part in zip(results, self.diagonal(x), strict=True):
-            whole[each, each] = np.asarray(part)
 
     def _mirrored(self, part: np.ndarray) -> np.ndarray:
         """K(x', x): the inputs and the output axes of both sides exchanged."""
