@@ -91,8 +91,17 @@ class Step:
         return next((f for f in mine if not _of_library(f)), self.caller or next(iter(mine), ""))
 
 
+_LAYERS_OF_OTHERS = ("site-packages", "dist-packages")
+_OWN = tuple(os.path.join("widelimit", folder) for folder in ("trace", "network", "limit", "finite"))
+
+
 def _of_library(frame: str) -> bool:
-    return any(f"{os.sep}{name}{os.sep}" in frame for name in ("site-packages", "dist-packages", "widelimit"))
+    return any(f"{os.sep}{name}{os.sep}" in frame for name in (*_LAYERS_OF_OTHERS, *_OWN)) and not _is_demo(frame)
+
+
+def _is_demo(frame: str) -> bool:
+    """The demonstration's network is user's code, wherever the package is installed."""
+    return os.path.join("widelimit", "cli") in frame
 
 
 Rule = Callable[[Step, list[Any]], list[Any]]
