@@ -20,7 +20,7 @@ from widelimit.limit._stages import staged
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
 
 _AHEAD = 2  # tiles begun before the oldest one is waited for
-_CACHE_BYTES = 2**22  # an intermediate array of a tile: measured fastest for convolutional networks on a CPU
+_CACHE_BYTES = 2**20  # an intermediate array of a tile: about half a core's share of cache
 _LINE = 64  # bytes
 _LIVE = 8 * (1 + _AHEAD)  # intermediate arrays of the largest size that are alive at once
 
