@@ -40,14 +40,6 @@ class Body:
     jaxpr: Any
     consts: tuple
 
-    @property
-    def in_shapes(self) -> list[tuple[int, ...]]:
-        return [v.aval.shape for v in self.jaxpr.invars]
-
-    @property
-    def out_shapes(self) -> list[tuple[int, ...]]:
-        return [v.aval.shape for v in self.jaxpr.outvars]
-
 
 @dataclasses.dataclass(frozen=True)
 class Step:

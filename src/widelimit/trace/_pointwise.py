@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
+from widelimit.trace._abstract import Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align
 from widelimit.trace._place import given, place, rescaled, scalar, zeros
@@ -302,12 +302,3 @@ def stop_gradient(step: Step, x: Any) -> Any:
             "To freeze parameters, use `learning_rates={path: 0}`."
         )
     return x
-
-
-def replicas_only(layout: Layout) -> bool:
-    copies = [a for a in axes(layout) if a.copies]
-    return bool(copies) and not any(a.wide for a in copies)
-
-
-def copies_axis(sizes: tuple[int, ...]) -> Axis:
-    return Axis(sizes, True)
