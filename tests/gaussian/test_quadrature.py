@@ -9,7 +9,9 @@ import pytest
 
 from gaussian.plane import reference
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
-from widelimit.gaussian._quadrature import describe_one, expect_one
+from widelimit.gaussian._quadrature import _half, describe_one, expect_one
+from widelimit.gaussian._series import STEP
+from widelimit.gaussian._sides import sides
 
 VARIANCES = np.array([1e-4, 0.5, 3.0, 1e4])
 CORRELATIONS = np.array([-1.0, -0.6, 0.3, 0.97, 0.999, 1.0])
@@ -182,9 +184,39 @@ def test_constants_and_independent_sides_factor():
     np.testing.assert_allclose(expect_one(IDENTITY, ONE, mean), 0, atol=1e-12)
 
 
+def clipped(u, limit):
+    return jnp.clip(u, -limit, 2 * limit)
+
+
+def test_kinks_that_depend_on_parameters_are_integrated_piecewise():
+    phi, limit = Pointwise(clipped, 1), jnp.asarray(0.8)
+    got = expect_one(phi, phi, joint(*map(jnp.asarray, (1.0, 2.0, [0.3, 1.4]))), (limit,), (limit,))
+    f = partial(np.clip, a_min=-0.8, a_max=1.6)
+    expected = [reference(f, f, 1.0, 2.0, c / 2**0.5, (-0.8, 1.6)) for c in (0.3, 1.4)]
+    np.testing.assert_allclose(got, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["softsign", "hard_tanh"])
+def test_less_accuracy_takes_fewer_terms(name):
+    phi, k = pointwise(name), jnp.asarray([0.5, 2.0])
+    half = _half(phi, 0, (), None, k)
+    terms = [int(sides((half,), jnp.asarray(0.9), accuracy)[1]) for accuracy in (1e-2, 1e-5, 1e-10)]
+    assert terms[0] < terms[-1] or terms[-1] == STEP
+    assert terms == sorted(terms)
+
+
+@pytest.mark.parametrize("name", ["tanh", "selu"])
+def test_the_error_is_at_most_what_is_said(name):
+    phi, accuracy = pointwise(name), 1e-3
+    got = expect_one(phi, phi, joint(*map(jnp.asarray, (9.0, 9.0, 8.7))), accuracy=accuracy)
+    f = partial(at_one_shape, jax.jit(phi.fn))
+    exact, scale = (reference(f, f, 9.0, 9.0, rho) for rho in (8.7 / 9, 1.0))
+    assert abs(got - exact) <= describe_one(phi, accuracy)[1] * scale
+
+
 def test_description_names_kinks_and_bounds_the_error():
     rule, error = describe_one(pointwise("relu6"))
-    assert "kinks 0, 6" in rule
+    assert "kinks 0 (order 1), 6 (order 1)" in rule
     assert error <= 1e-6
     rule, error = describe_one(pointwise("selu"))
     assert "0 (order 1)" in rule

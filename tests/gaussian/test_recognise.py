@@ -15,6 +15,7 @@ from widelimit.gaussian._forms import (
     ErfLine,
     ErfLineSlope,
     Exponential,
+    Product,
     Rectified,
     Sine,
 )
@@ -28,6 +29,12 @@ def ramp(x):
 
 ramp.defjvp(lambda x, dx: (ramp(*x), dx[0] * (x[0] > 0)))
 
+
+def slow_but(names, kept):
+    """All names, those that are not kept marked as slow."""
+    return [name if name in kept else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 RELUS = {
     "jax.nn.relu": jax.nn.relu,
     "maximum": lambda x: jnp.maximum(x, 0),
@@ -37,6 +44,11 @@ RELUS = {
     "half of a sum": lambda x: (x + jnp.abs(x)) / 2,
     "custom_jvp": ramp,
     "jit": jax.jit(jax.nn.relu),
+    "cast comparison": lambda x: x * jnp.greater(x, 0).astype(x.dtype),
+    "times its sign": lambda x: x * (1 + jnp.sign(x)) / 2,
+    "root of a square": lambda x: (x + jnp.sqrt(x**2)) / 2,
+    "heaviside": lambda x: x * jnp.heaviside(x, 0.0),
+    "leaky of slope 0": lambda x: jax.nn.leaky_relu(x, 0.0),
 }
 
 
@@ -84,6 +96,12 @@ KINKED = {
     "cube": (lambda x: jnp.maximum(x, 0) ** 3, (), {3: 1}),
     "x|x|": (lambda x: x * jnp.abs(x), (0, 0, -1), {2: 2}),
     "affine": (lambda x: 2 * jax.nn.relu(3 * x) + 1 + x, (1, 1), {1: 6}),
+    "leaky by where": (lambda x: jnp.where(x > 0, x, 0.1 * x), (0, 0.1), {1: 0.9}),
+    "leaky by maximum": (lambda x: jnp.maximum(x, 0.1 * x), (0, 0.1), {1: 0.9}),
+    "heaviside": (lambda x: jnp.heaviside(x, 0.5), (), {0: 1}),
+    "cast": (lambda x: (x > 0).astype(float), (), {0: 1}),
+    "x times relu": (lambda x: x * jax.nn.relu(x), (), {2: 1}),
+    "relu less half": (lambda x: jax.nn.relu(x) - 0.5 * x, (0, -0.5), {1: 1}),
 }
 
 
@@ -102,6 +120,9 @@ SMOOTH = {
     "normal cdf": (jax.scipy.stats.norm.cdf, Erf(HALF), 0.5),
     "erfc": (lambda x: jax.lax.erfc(-x), Erf(1.0), 1.0),
     "gelu": (lambda x: jax.nn.gelu(x, approximate=False), ErfLine(HALF), 0.5),
+    "normal cdf by erfc": (lambda x: 0.5 * jax.scipy.special.erfc(-x * HALF), Erf(HALF), 0.5),
+    "gelu by erf": (lambda x: 0.5 * x * (1 + jax.lax.erf(x / math.sqrt(2))), ErfLine(HALF), 0.5),
+    "gelu by erfc": (lambda x: x * jax.lax.erfc(-x / math.sqrt(2)) / 2, ErfLine(HALF), 0.5),
     "gelu by cdf": (jax.jit(lambda x: x * jax.scipy.stats.norm.cdf(x)), ErfLine(HALF), 0.5),
     "gelu affine": (lambda x: 3 * jax.nn.gelu(2 * x, approximate=False) + 1, ErfLine(2 * HALF), 3.0),
     "gelu slope": (jax.vmap(jax.grad(lambda x: jax.nn.gelu(x, approximate=False))), ErfLineSlope(HALF), 0.5),
@@ -125,6 +146,58 @@ def test_smooth_functions(name):
     assert abs(found_weight) == pytest.approx(abs(weight), rel=1e-9)
 
 
+SQRT = math.sqrt
+PRODUCTS = {
+    "x exp x": (lambda x: x * jnp.exp(x), {Product(1, Exponential(1.0)): 1}),
+    "damped square": (lambda x: x * x * jnp.exp(-x / 2) + x, {Product(2, Exponential(-0.5)): 1}),
+    "x sin x": (lambda x: x * jnp.sin(x), {Product(1, Sine(1.0)): 1}),
+    "x exp -x2": (lambda x: x * jnp.exp(-(x**2)), {Product(1, Bump(1.0)): 1}),
+    "Mexican hat": (lambda x: (1 - x * x) * jnp.exp(-(x**2) / 2), {Bump(0.5): 1, Product(2, Bump(0.5)): -1}),
+    "x Phi(ax + b)": (
+        lambda x: x * jax.scipy.stats.norm.cdf(SQRT(2) * (0.9 * x + 0.3)),
+        {Product(1, Erf(0.9, 0.3)): 0.5},
+    ),
+    "x2 erf x": (lambda x: x * x * jax.lax.erf(0.7 * x), {Product(2, Erf(0.7)): 1}),
+    "moved gelu": (
+        lambda x: SMOOTH["gelu"][0](2 * x - 1) + x,
+        {Erf(2 * HALF, -HALF): -0.5, Product(1, Erf(2 * HALF, -HALF)): 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", slow_but(PRODUCTS, ("x exp x", "x Phi(ax + b)", "Mexican hat")))
+def test_products_with_polynomials(name):
+    phi, expected = PRODUCTS[name]
+    found = {atom: w for w, atom in atoms(phi)}
+    assert len(found) == len(expected)
+    for atom, weight in expected.items():
+        match = next(a for a in found if str(a) == str(atom))
+        assert found[match] == pytest.approx(weight, rel=1e-9)
+
+
+MOVED = {
+    "relu": (lambda x: jax.nn.relu(x - 0.3), (), {(1, 0.3): 1}),
+    "barely moved": (lambda x: jax.nn.relu(x - 1e-4), (), {(1, 1e-4): 1}),
+    "step": (lambda x: 2.0 * (x > 1.1), (), {(0, 1.1): 2}),
+    "square": (lambda x: jax.nn.relu(x + 2) ** 2, (), {(2, -2): 1}),
+    "leaky": (lambda x: jax.nn.leaky_relu(x - 0.25, 0.5), (-0.125, 0.5), {(1, 0.25): 0.5}),
+    "not a neat place": (lambda x: jax.nn.relu(x - math.pi / 7), (), {(1, math.pi / 7): 1}),
+    "mirrored": (lambda x: jax.nn.relu(0.2 - x), (0.2, -1), {(1, 0.2): 1}),
+    "of both": (lambda x: x * jax.nn.relu(x - 1), (), {(1, 1): 1, (2, 1): 1}),
+}
+
+
+@pytest.mark.parametrize("name", slow_but(MOVED, ("relu", "step", "not a neat place")))
+def test_thresholds(name):
+    phi, polynomial, jumps = MOVED[name]
+    found = recognise(Pointwise(phi, 1))
+    np.testing.assert_allclose(found.polynomial, polynomial, rtol=1e-12)
+    assert len(found.terms) == len(jumps)
+    for (weight, atom), ((order, place), expected) in zip(found.terms, sorted(jumps.items()), strict=True):
+        assert (atom.order, atom.threshold) == (order, pytest.approx(place, rel=1e-12))
+        assert weight == pytest.approx(expected, rel=1e-11)
+
+
 def test_hyperbolic_functions_are_two_exponentials():
     found = sorted((f.rate, w) for w, f in atoms(jnp.sinh))
     np.testing.assert_allclose(found, [(-1, -0.5), (1, 0.5)], rtol=1e-9)
@@ -142,14 +215,25 @@ OTHERS = {
     "relu and a little tanh": lambda x: jax.nn.relu(x) + 1e-3 * jnp.tanh(x),
     "relu and very little tanh": lambda x: jax.nn.relu(x) + 1e-8 * jnp.tanh(x),
     "erf and very little tanh": lambda x: jax.lax.erf(x) + 1e-8 * jnp.tanh(x),
-    "relu off zero": lambda x: jax.nn.relu(x - 1e-4),
     "dead zone": lambda x: jnp.where(jnp.abs(x) > 1e-3, x, 0),
     "clipped far away": lambda x: jnp.clip(x, -50, 50),
+    "softsign": jax.nn.soft_sign,
+    "relu and a very small sine": lambda x: jax.nn.relu(x) + 1e-9 * jnp.sin(x),
+    "relu and a narrow bump far away": lambda x: jax.nn.relu(x) + jnp.exp(-(((x - 37) / 0.01) ** 2)),
+    "the same bump multiplied out": lambda x: jax.nn.relu(x) + jnp.exp(-1e4 * (x * x - 74 * x + 37**2)),
+    "erf but between 37 and 37.001": lambda x: jnp.where((x > 37) & (x < 37.001), 0, jax.lax.erf(x)),
+    "line but within 1e-12": lambda x: jnp.where(jnp.abs(x) < 1e-12, 1, x),
+    "two kinks 1e-12 apart": lambda x: jax.nn.relu(x) + jax.nn.relu(x - 1e-12),
+    "clipped very far away": lambda x: jnp.clip(x, -1e6, 1e6),
     "soft absolute value": lambda x: jnp.sqrt(x**2 + 1e-6),
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+QUICK = ("tanh", "silu", "relu6", "dead zone", "relu and very little tanh", "line but within 1e-12")
+QUICK += ("relu and a narrow bump far away", "clipped very far away")
+
+
+@pytest.mark.parametrize("name", slow_but(OTHERS, QUICK))
 def test_what_only_looks_like_them_is_not_taken_for_them(name):
     assert recognise(Pointwise(OTHERS[name], 1)) is None
 
@@ -194,8 +278,9 @@ def test_while_being_traced():
 def test_recognition_is_kept():
     calls = []
     phi = Pointwise(lambda x: calls.append(1) or x, 1)
-    assert recognise(phi) is recognise(phi)
-    assert len(calls) == 1
+    found, count = recognise(phi), len(calls)
+    assert recognise(phi) is found
+    assert len(calls) == count
 
 
 def test_derivatives_of_recognised_functions_are_recognised():

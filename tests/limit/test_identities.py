@@ -46,21 +46,6 @@ def close(got, expected, tolerance=1e-12):
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
 
 
-CONDITIONING = 1e-7
-
-
-def close_gram(got, expected):
-    """Equal to rounding; an input with itself to its root.
-
-    The angle between x and x' is the root of 1 − cos, so in the NTK of ReLU a rounding error ε, which differs from one
-    compiled program to another, becomes √ε where x = x'.
-    """
-    got, expected = np.asarray(got), np.asarray(expected)
-    other = ~np.eye(len(got), dtype=bool)
-    close(got[other], expected[other])
-    close(got, expected, CONDITIONING)
-
-
 # --- Gram matrices ----------------------------------------------------------------------------------------------------------
 
 
@@ -68,7 +53,7 @@ def close_gram(got, expected):
 def test_symmetric_and_the_same_with_both_sides_given(kind):
     whole = np.asarray(getattr(square(), kind))
     np.testing.assert_array_equal(whole, whole.T)
-    close_gram(whole, getattr(kernel()(X, X), kind))
+    close(whole, getattr(kernel()(X, X), kind))
 
 
 @pytest.mark.parametrize("kind", ["nngp", "ntk"])
@@ -87,7 +72,7 @@ def test_an_entry_is_a_pair():
 def test_the_diagonal():
     diagonal = kernel().diagonal(X)
     close(diagonal.nngp, np.diag(square().nngp))
-    close(diagonal.ntk, np.diag(square().ntk), CONDITIONING)
+    close(diagonal.ntk, np.diag(square().ntk))
 
 
 def test_each_kernel_alone():
@@ -98,17 +83,17 @@ def test_each_kernel_alone():
 @pytest.mark.parametrize("budget", [1e-9, 3e-6])
 def test_tiles_do_not_change_results(budget):
     """A budget of a byte makes tiles of one pair."""
-    close_gram(kernel()(X, budget=budget).ntk, square().ntk)
+    close(kernel()(X, budget=budget).ntk, square().ntk)
     close(kernel()(X, Y, budget=budget).nngp, kernel()(X, Y).nngp)
 
 
 def test_tiles_of_outputs_with_positions():
-    close_gram(tokens_kernel()(TOKENS, budget=1e-9).ntk, tokens_kernel()(TOKENS).ntk)
+    close(tokens_kernel()(TOKENS, budget=1e-9).ntk, tokens_kernel()(TOKENS).ntk)
 
 
 def test_the_order_of_examples_does_not_matter():
     order = np.array([4, 1, 6, 0, 5, 2, 3])
-    close_gram(kernel()(X[order]).ntk, np.asarray(square().ntk)[np.ix_(order, order)])
+    close(kernel()(X[order]).ntk, np.asarray(square().ntk)[np.ix_(order, order)])
 
 
 def test_finite_output_axes_come_last():
@@ -196,13 +181,13 @@ def test_the_share_of_the_readout_is_the_nngp():
 def test_a_rate_of_zero_freezes():
     shares = shallow().ntk_by_weight(X)
     frozen = shallow(learning_rates={"w": 0})
-    close_gram(frozen.ntk(X), shares["b"] + shares["v"])
+    close(frozen.ntk(X), shares["b"] + shares["v"])
     assert frozen.ntk_by_weight(X).keys() == {"b", "v"}
 
 
 def test_rates_scale_shares():
     shares = shallow().ntk_by_weight(X)
-    close_gram(shallow(learning_rates={"w": 0.5, "b": 3.0}).ntk(X), 0.5 * shares["w"] + 3.0 * shares["b"] + shares["v"])
+    close(shallow(learning_rates={"w": 0.5, "b": 3.0}).ntk(X), 0.5 * shares["w"] + 3.0 * shares["b"] + shares["v"])
 
 
 def test_all_frozen():
@@ -290,10 +275,7 @@ def test_float32_agrees_with_float64():
     single = kernel()(X.astype(np.float32))
     assert single.nngp.dtype == single.ntk.dtype == np.float32
     close(single.nngp, square().nngp, 1e-5)
-    off = ~np.eye(7, dtype=bool)
-    close(np.asarray(single.ntk)[off], np.asarray(square().ntk)[off], 1e-5)
-    # the slope of the ReLU kernel at x = x' is conditioned like the angle at 0, whose rounding error is √eps
-    close(np.diag(single.ntk), np.diag(square().ntk), np.sqrt(np.finfo(np.float32).eps))
+    close(single.ntk, square().ntk, 2e-6)
 
 
 def test_sides_of_two_precisions():

@@ -207,14 +207,6 @@ def test_a_step_without_a_rule_names_the_line(name):
     refused(UNREAD[name], rf"test_refusals.py:\d+.*{name}|{name}.*test_refusals.py:\d+")
 
 
-def test_a_pooled_maximum():
-    def apply(p, x):
-        h = x @ p["w"]
-        return readout(p, lax.reduce_window(h, -jnp.inf, lax.max, (2, 1), (2, 1), "VALID"))
-
-    refused(apply, r"test_refusals.py:\d+.*reduce_window_max", x=TOKENS)
-
-
 def test_a_weight_and_its_transpose():
     def apply(p, x):
         h = relu(x @ p["w"]) @ p["u"] / jnp.sqrt(len(p["u"]))

@@ -1,11 +1,15 @@
 """E[φ(u)ψ(v)] under a Gaussian law: closed forms, quadrature, and the choice between them."""
 
+from widelimit.gaussian._angle import NEAR
+from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
 from widelimit.gaussian._expect import Description, describe, expect
 from widelimit.gaussian._jumps import jumps
+from widelimit.gaussian._landscape import has_steps, is_own_derivative
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
 
 __all__ = [
     "IDENTITY",
+    "NEAR",
     "ONE",
     "Description",
     "Joint",
@@ -13,5 +17,10 @@ __all__ = [
     "derivative",
     "describe",
     "expect",
+    "has_kink",
+    "has_steps",
+    "is_nonnegative",
+    "is_own_derivative",
     "jumps",
+    "squared_difference",
 ]

@@ -1,5 +1,6 @@
 """The angle between two Gaussians, and what a pair of half-lines needs of it."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,25 +39,87 @@ def total(*terms: tuple[Callable[[], Any], Any]) -> Any:
     return sum(partial() * tangent for partial, tangent in terms if not is_zero(tangent))
 
 
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """E[(u − v)²] of centred u and v, where it is known with more digits than k11 + k22 − 2c has.
+
+    Attributes:
+        value: of the shape of the law's entries.
+        positive: whether c >= 0 is known, which saves work.
+    """
+
+    value: Any
+    positive: bool = False
+
+
+jax.tree_util.register_dataclass(Gap, ["value"], ["positive"])
+
+NEAR = 1 / 8  # the gap, over the sum of the variances, below which the angle is taken from it
+
+
 @jax.custom_jvp
-def angle(k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."]) -> Angle:
-    """Sine, supplement and determinant of a pair, with all the digits that the inputs have.
+def angle(k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."], gap: Gap | None = None) -> Angle:
+    """Sine, supplement and determinant of a pair, with all the digits that the inputs have (`half_angle`).
 
-    For the acute θ, tan(θ/2) = √(k11 k22 − c²)/(√(k11 k22) + |c|), and with the gaps δ = k − |c|, exact where they
-    are small, k11 k22 − c² = |c|(δ1 + δ2) + δ1 δ2: exactly zero where c = k11 = k22. Variances are first brought near 1
-    by powers of two, so that products neither overflow nor vanish.
+    The gap is a function of the others: its own tangent is not looked at. The derivatives of θ and of the sine are
+    infinite at θ = 0 and π; there they are given as zero.
+    """
+    half = half_angle(k11, c, k22, gap)
+    supplement = jnp.pi - half.acute
+    if gap is None or not gap.positive:
+        supplement = jnp.where(c < 0, half.acute, supplement)
+    return Angle(half.sine, supplement, half.determinant)
 
-    The derivatives of θ and of the sine are infinite at θ = 0 and π; there they are given as zero.
+
+class Half(NamedTuple):
+    """The acute one of θ and π − θ, with sine and determinant as in `Angle`."""
+
+    acute: Array
+    sine: Array
+    determinant: Array
+
+
+def half_angle(k11: Array, c: Array, k22: Array, gap: Gap | None) -> Half:
+    """The acute angle of a pair: tan(θ/2) = √(k11 k22 − c²)/(√(k11 k22) + |c|).
+
+    With the differences δ = k − |c|, exact where they are small, k11 k22 − c² = |c|(δ1 + δ2) + δ1 δ2: exactly zero where
+    c = k11 = k22. Variances are first brought near 1 by powers of two, so that products neither overflow nor vanish.
+    Where the entries are themselves rounded, an error ε is one of √ε in a small θ; there the gap g gives it to ε:
+    1 − cos θ = (g − (√k11 − √k22)²)/(2√(k11 k22)).
     """
     (unit1, root1, shrink1), (unit2, root2, shrink2) = _scaled(k11), _scaled(k22)
+    if gap is not None and gap.positive:
+        return _by_versine(_versine(gap.value, (root1, root2)), root1 * root2 + c)
     size = jnp.abs(c)
     small = size * shrink1 * shrink2
-    gap1, gap2 = unit1 - small, unit2 - small
-    near = jnp.sqrt(unit1) * jnp.sqrt(unit2) + small
-    squared = jnp.maximum(small * (gap1 + gap2) + gap1 * gap2, 0) / (near * near)
-    tangent, wide = jnp.sqrt(squared), root1 * root2 + size
-    acute = 2 * arctan(tangent)
-    return Angle(tangent * wide, jnp.where(c < 0, acute, jnp.pi - acute), squared * wide * wide)
+    difference1, difference2 = unit1 - small, unit2 - small
+    above = small * (difference1 + difference2) + difference1 * difference2
+    below = (jnp.sqrt(unit1) * jnp.sqrt(unit2) + small) ** 2
+    if gap is not None:
+        versine = _versine(gap.value, (root1, root2))
+        near = gap.value < NEAR * (root1 * root1 + root2 * root2)
+        above, below = jnp.where(near, versine, above), jnp.where(near, 2 - versine, below)
+    return _half(jnp.maximum(above, 0) / below, root1 * root2 + size)
+
+
+def _versine(gap: Array, roots: tuple[Array, Array]) -> Array:
+    """1 − cos θ; 1 where a variance is zero. What is of one side alone stands together: it is computed once an input."""
+    root1, root2 = roots
+    dead1, dead2 = (jnp.where(root > 0, 0, 1).astype(root.dtype) for root in roots)
+    apart = (gap - (root1 - root2) ** 2) * (inverse(root1) * (inverse(root2) / 2))
+    return jnp.maximum(apart + dead1 + dead2, 0)
+
+
+def _by_versine(versine: Array, wide: Array) -> Half:
+    """Of a pair with c >= 0 and thus 1 − cos θ <= 1: the gap alone has the digits of far pairs too."""
+    versine = jnp.minimum(versine, 1)
+    return _half(versine / (2 - versine), wide)
+
+
+def _half(squared: Array, wide: Array) -> Half:
+    """From tan²(θ/2) and √(k11 k22) + |c|."""
+    tangent = jnp.sqrt(squared)
+    return Half(2 * arctan(tangent), tangent * wide, squared * wide * wide)
 
 
 def _scaled(k: Array) -> tuple[Array, Array, Array]:
@@ -75,9 +138,9 @@ def _scaled(k: Array) -> tuple[Array, Array, Array]:
 
 
 def _angle_jvp(primals, tangents):
-    k11, c, k22 = primals
-    dk11, dc, dk22 = tangents
-    out = angle(k11, c, k22)
+    k11, c, k22, _ = primals
+    dk11, dc, dk22, _ = tangents
+    out = angle(*primals)
     steep = inverse(out.sine)
     slope = total(
         (lambda: -2 * c, dc),

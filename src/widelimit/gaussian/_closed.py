@@ -1,4 +1,7 @@
-"""Closed forms of E[f(u) g(v)] for the atoms of `_forms.py` and for sums of them."""
+"""Closed forms of E[f(u) g(v)] for the atoms of `_forms.py` and for sums of them.
+
+Pairs of like atoms have formulas of their own here; all others go by pieces (`_pieces.py`).
+"""
 
 import math
 from collections.abc import Callable
@@ -10,7 +13,8 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array
 
-from widelimit.gaussian._angle import angle, arcsine
+from widelimit.gaussian import _pieces
+from widelimit.gaussian._angle import Gap, angle, arcsine
 from widelimit.gaussian._elementary import inverse_sqrt, root
 from widelimit.gaussian._forms import (
     Atom,
@@ -27,17 +31,18 @@ from widelimit.gaussian._rectified import half_moment, rectified
 
 
 class Law(NamedTuple):
-    """Law of a pair: variances, covariance, and means (`None`: centred)."""
+    """Law of a pair: variances, covariance, means (`None`: centred), and E[(u − v)²] of the centred parts if it is known."""
 
     k11: Array
     c: Array
     k22: Array
     m1: Array | None = None
     m2: Array | None = None
+    gap: Gap | None = None
 
     def swapped(self) -> "Law":
         """The law of (v, u)."""
-        return Law(self.k22, self.c, self.k11, self.m2, self.m1)
+        return Law(self.k22, self.c, self.k11, self.m2, self.m1, self.gap)
 
 
 LONGEST = 4  # highest degree of a polynomial paired with an atom: derivatives are taken one by one
@@ -179,7 +184,7 @@ def _horner(coefficients: list, steps: list[Array]):
 
 def _rectified_pair(f: Rectified, g: Rectified, law: Law) -> Array:
     orders, steps = (f.order, g.order), (f.at_zero, g.at_zero)
-    return rectified(orders, steps, law.k11, law.c, law.k22)
+    return rectified(orders, steps, law.k11, law.c, law.k22, gap=law.gap)
 
 
 def _widened(a: float, b: float, law: Law) -> tuple[Array, Array, Array, Array, Array]:
@@ -294,12 +299,17 @@ _WITH_MEANS = (Sine, Exponential, Bump)
 
 
 def mean(form: Form, k: Array, m: Array | None) -> Array | None:
-    """E[f(u)], u ~ N(m, k); `None` if this law has no closed form here."""
-    if m is not None and any(isinstance(atom, Rectified) for _, atom in form.terms):
-        return None
+    """E[f(u)], u ~ N(m, k)."""
+    if not all(_has_mean(atom, m is None) for _, atom in form.terms):
+        return _filled(_pieces.mean(form, k, jnp.zeros_like(k) if m is None else m), k, m)
     parts = _power_means(form.polynomial, k, m)[:1] if form.polynomial else []
     parts += [_times(w, _atom_mean(atom, 0, k, m)) for w, atom in form.terms]
     return _filled(_plus(*parts), k, m)
+
+
+def _has_mean(atom: Atom, centred: bool) -> bool:
+    """Whether `_atom_mean` serves this atom."""
+    return centred if isinstance(atom, Rectified) else type(atom) in _SMOOTH
 
 
 def _filled(value, *like) -> Array:
@@ -310,27 +320,36 @@ def _filled(value, *like) -> Array:
 
 def pair(f: Form, g: Form, law: Law) -> Array | None:
     """E[f(u) g(v)]; `None` if this pair of functions has no closed form here."""
-    if not closes(f, g, centred=law.m1 is None and law.m2 is None):
-        return None
+    if not _is_direct(f, g, centred=law.m1 is None and law.m2 is None):
+        return _by_pieces(f, g, law) if _pieces.closes(f, g) else None
     parts = [_times(w1, w2, _PAIRS[type(a), type(b)](a, b, law)) for w1, a in f.terms for w2, b in g.terms]
     parts += [_series(f.polynomial, g.polynomial, law)]
     parts += [_times(w, _against(f.polynomial, b, law)) for w, b in g.terms]
     parts += [_times(w, _against(g.polynomial, a, law.swapped())) for w, a in f.terms]
-    return _filled(_plus(*parts), *law)
+    return _filled(_plus(*parts), *law[:5])
 
 
-def closes(f: Form, g: Form, *, centred: bool) -> bool:
-    """Whether `pair` has a closed form for these functions."""
+def closes(f: Form, g: Form) -> bool:
+    """Whether `pair` has a closed form for these functions, with means or without."""
+    return _is_direct(f, g, centred=True) or _pieces.closes(f, g)
+
+
+def _by_pieces(f: Form, g: Form, law: Law) -> Array:
+    """By the moments of polynomials, steps, Gaussian factors and waves, which serve every pair alike."""
+    m1, m2 = (jnp.zeros_like(k) if m is None else m for k, m in ((law.k11, law.m1), (law.k22, law.m2)))
+    return _filled(_pieces.pair(f, g, (law.k11, law.c, law.k22, m1, m2)), *law)
+
+
+def _is_direct(f: Form, g: Form, *, centred: bool) -> bool:
+    """Whether the pair has a formula of its own: shorter than by pieces."""
     pairs = [(a, b) for _, a in f.terms for _, b in g.terms]
     mixed = [a for _, a in g.terms if f.polynomial] + [a for _, a in f.terms if g.polynomial]
     if (f.terms and len(g.polynomial) > LONGEST + 1) or (g.terms and len(f.polynomial) > LONGEST + 1):
         return False
-    if not centred and any(isinstance(a, Rectified) for a in mixed):
-        return False
-    return all(_pair_closes(a, b, centred) for a, b in pairs)
+    return all(_has_mean(a, centred) for a in mixed) and all(_pair_is_direct(a, b, centred) for a, b in pairs)
 
 
-def _pair_closes(a: Atom, b: Atom, centred: bool) -> bool:
+def _pair_is_direct(a: Atom, b: Atom, centred: bool) -> bool:
     if (type(a), type(b)) not in _PAIRS:
         return False
     if isinstance(a, Erf) and (a.offset or b.offset):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from widelimit.gaussian import _closed
+from widelimit.gaussian._angle import Gap
 from widelimit.gaussian._closed import Law
 from widelimit.gaussian._family import form, known_family
 from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
@@ -111,8 +112,9 @@ def _closed_pair(pair: _Pair) -> Array | None:
     if f is None or g is None:
         return None
     k11, c, k22 = (jnp.zeros((), work) if x is None else jnp.asarray(x, work) for x in entries)
-    m1, m2 = (None if x is None else jnp.asarray(x, work) for x in means)
-    value = _closed.pair(f, g, Law(k11, c, k22, m1, m2))
+    m1, m2, gap = (None if x is None else jnp.asarray(x, work) for x in (*means, joint.gap))
+    law = Law(k11, c, k22, m1, m2, None if gap is None else Gap(gap, joint.positive))
+    value = _closed.pair(f, g, law)
     return None if value is None else value.astype(dtype)
 
 

@@ -1,5 +1,6 @@
 """Functions with known parameters: φ(u; θ) = Σ_j w_j(θ) f_j(u), the weights read off from values of φ itself."""
 
+import math
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from widelimit.gaussian._forms import Atom, Form, Rectified
+from widelimit.gaussian._forms import Atom, Form, Product, Ramp, Rectified
 from widelimit.gaussian._pointwise import Pointwise
 from widelimit.gaussian._probe import component_values
 from widelimit.gaussian._recognise import recognise, recognise_at
@@ -116,6 +117,10 @@ def _same(a: Atom, b: Atom) -> bool:
         return False
     if isinstance(a, Rectified):
         return a.order == b.order
+    if isinstance(a, Ramp):
+        return a.order == b.order and math.isclose(a.threshold, b.threshold, rel_tol=1e-9)
+    if isinstance(a, Product):
+        return a.power == b.power and _same(a.factor, b.factor)
     return np.allclose(astuple(a), astuple(b), rtol=1e-7, atol=1e-9)
 
 

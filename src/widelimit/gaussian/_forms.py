@@ -22,6 +22,26 @@ class Rectified:
 
 
 @dataclass(frozen=True)
+class Ramp:
+    """(u − t)₊ⁿ, t not 0; for n = 0 the step 1[u > t].
+
+    Attributes:
+        order: n.
+        threshold: t.
+        at_zero: value at t of the n-th derivative over n!, as the user's code gives it (n <= 1).
+    """
+
+    order: int
+    threshold: float
+    at_zero: float = 0.5
+
+    def __str__(self) -> str:
+        inner = _affine(1.0, -self.threshold)
+        step = f"1[u>{self.threshold:.6g}]"
+        return {0: step, 1: f"max({inner},0)"}.get(self.order, f"max({inner},0)^{self.order}")
+
+
+@dataclass(frozen=True)
 class Erf:
     """erf(a u + b)."""
 
@@ -84,7 +104,21 @@ class Bump:
         return f"exp(-{self.sharpness:.6g}*({_affine(1.0, -self.centre)})^2)"
 
 
-Atom = Rectified | Erf | ErfLine | ErfLineSlope | Sine | Exponential | Bump
+Simple = Rectified | Ramp | Erf | ErfLine | ErfLineSlope | Sine | Exponential | Bump
+
+
+@dataclass(frozen=True)
+class Product:
+    """uⁿ f(u)."""
+
+    power: int
+    factor: Simple
+
+    def __str__(self) -> str:
+        return f"{'u' if self.power == 1 else f'u^{self.power}'}*{self.factor}"
+
+
+Atom = Simple | Product
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _CHUNK = 2048  # one shape, hence one compilation, for all that is asked of a fu
 
 
 class Kink(NamedTuple):
-    """A place, and the jumps of φ, φ', φ'' there."""
+    """A place, and the jumps of φ, φ', φ'', φ‴ there (of φ‴ alone none is looked for)."""
 
     place: float
     jumps: tuple[float, ...]
@@ -79,7 +79,8 @@ def _find(phi: Pointwise) -> tuple[Kink, ...]:
         for cell in np.flatnonzero(real[k, k]):
             place = float(0.5 * (left[k, cell] + right[k, cell]))
             near = next((c for c in found if abs(c - place) < _SAME * max(1, abs(c))), place)
-            found.setdefault(near, [0.0] * ORDERS)[k] = float(jumps[k, k, cell])
+            at = found.setdefault(near, [0.0] * (ORDERS + 1))
+            at[k], at[ORDERS] = float(jumps[k, k, cell]), float(above[ORDERS, k, cell] - below[ORDERS, k, cell])
     return tuple(Kink(_neat(c), tuple(found[c])) for c in sorted(found))
 
 

@@ -1,9 +1,12 @@
 """Where the panels of a composite rule should end for a given function, whatever the Gaussian."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jax import Array, lax
 
 from widelimit.gaussian._kinks import concretely, kinks
 from widelimit.gaussian._pointwise import Pointwise
@@ -12,14 +15,18 @@ _DEGREE = 9
 _TOLERANCE = 1e-9
 _FAR = 1000.0
 _WIDTHS = np.geomspace(2.0**-7, 2 * _FAR, 48)
+_CELLS, _SIGHT, _SUSPECTS, _HALVINGS = 256, 7.5, 3, 48
 _BLIND = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 class Mesh(NamedTuple):
-    """Marks between which a function and its derivatives are polynomials to rounding, and the centres of its structure."""
+    """Marks between which a function and its derivatives are polynomials to rounding, and the centres of its structure.
 
-    marks: tuple[float, ...]
-    centres: tuple[float, ...]  # its kinks, or the middle of the marks
+    Numbers, or arrays with a leading axis where they depend on parameters; ascending.
+    """
+
+    marks: tuple[float, ...] | Array
+    centres: tuple[float, ...] | Array  # its kinks, or the middle of the marks
 
 
 BLIND = Mesh(tuple(sorted({0.0} | {sign * width for width in _BLIND for sign in (-1, 1)})), (0.0,))
@@ -66,3 +73,47 @@ def _misfit(phi: Pointwise, order: int, start: float, widths: np.ndarray) -> np.
     values = concretely(phi, u, order)
     error = values[..., : _DEGREE + 1] @ interpolate.T - values[..., _DEGREE + 1 :]
     return np.max(np.abs(error) / np.maximum(1, np.max(np.abs(values), -1, keepdims=True) / 10), -1)
+
+
+def mesh_at_run_time(stack: tuple[Callable[[Array], Array], ...], mean: Array, scale: Array) -> Mesh:
+    """A mesh of a function that depends on arrays: blind but for the places where f, f' or f'' seem to jump.
+
+    Args:
+        stack: f and its first three derivatives, elementwise.
+        mean: of its argument.
+        scale: the standard deviation, of the same shape.
+
+    As in `_kinks`, the cells of a grid over 7.5 standard deviations where f⁽ᵏ⁾ and the trapezoidal integral of f⁽ᵏ⁺¹⁾ agree
+    least are halved towards the disagreement. A place that is no kink does no harm.
+    """
+    shape = (_CELLS + 1, *(1,) * mean.ndim)
+    grid = mean + scale * jnp.linspace(-_SIGHT, _SIGHT, _CELLS + 1, dtype=mean.dtype).reshape(shape)
+    values = [jnp.broadcast_to(f(grid), grid.shape) for f in stack]
+    found = []
+    for low, high in pairwise(zip(values, stack, strict=True)):
+        gaps = _gap(*((a[:-1], a[1:]) for a in (grid, low[0], high[0])))
+        cells = jnp.moveaxis(lax.top_k(jnp.moveaxis(gaps, 0, -1), _SUSPECTS)[1], -1, 0)
+        ends = (jnp.take_along_axis(grid, cells + shift, 0) for shift in (0, 1))
+        found.append(_bisected(low[1], high[1], *ends))
+    places = jnp.sort(jnp.concatenate(found), 0)
+    blind = jnp.asarray(BLIND.marks, mean.dtype).reshape(-1, *(1,) * mean.ndim)
+    marks = jnp.concatenate([places, jnp.broadcast_to(blind, (blind.shape[0], *mean.shape))])
+    return Mesh(jnp.sort(marks, 0), places)
+
+
+def _gap(ends: tuple[Array, Array], values: tuple[Array, Array], slopes: tuple[Array, Array]) -> Array:
+    """|f(b) − f(a) − ½(b − a)(f'(a) + f'(b))|."""
+    (a, b), (fa, fb), (da, db) = ends, values, slopes
+    return jnp.abs(fb - fa - 0.5 * (b - a) * (da + db))
+
+
+def _bisected(f: Callable, slope: Callable, a: Array, b: Array) -> Array:
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        a, b = ends
+        points = jnp.stack([a, 0.5 * (a + b), b])
+        values, slopes = f(points), slope(points)
+        left, right = (_gap(*((x[i], x[i + 1]) for x in (points, values, slopes))) for i in (0, 1))
+        return jnp.where(left >= right, a, points[1]), jnp.where(left >= right, points[1], b)
+
+    a, b = lax.fori_loop(0, _HALVINGS, halve, (a, b))
+    return 0.5 * (a + b)

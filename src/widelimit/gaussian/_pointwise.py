@@ -44,6 +44,9 @@ class Joint:
         cross: (p, q) covariances of u with v.
         left_mean: p means of u.
         right_mean: q means of v.
+        gap: E[(u − v)²] of the centred parts, for one Gaussian a side, where it is known with more digits than
+            left + right − 2 cross has; nearly equal arguments of a function with a kink need it.
+        positive: whether the covariance is known not to be negative, which saves work where there is a gap.
 
     Entries are arrays that broadcast against each other; `None` is a structural zero. `left` and
     `right` often have singleton axes where `cross` is full, since they belong to one side of a
@@ -55,11 +58,13 @@ class Joint:
     cross: tuple[tuple[Array | None, ...], ...]
     left_mean: tuple[Array | None, ...]
     right_mean: tuple[Array | None, ...]
+    gap: Array | None = None
+    positive: bool = False
 
     def swapped(self) -> "Joint":
         """The joint law of v and u."""
         columns = tuple(zip(*self.cross, strict=True))
-        return Joint(self.right, self.left, columns, self.right_mean, self.left_mean)
+        return Joint(self.right, self.left, columns, self.right_mean, self.left_mean, self.gap, self.positive)
 
 
 def _one() -> Array:

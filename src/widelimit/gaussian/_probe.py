@@ -15,6 +15,8 @@ from widelimit.gaussian._forms import (
     ErfLine,
     ErfLineSlope,
     Exponential,
+    Product,
+    Ramp,
     Rectified,
     Sine,
 )
@@ -64,20 +66,31 @@ def _evaluate(phi: Pointwise, points: np.ndarray, params: tuple) -> np.ndarray |
 def grid() -> np.ndarray:
     """Points where a function shows itself: of every size from 1e-10 to 1e5, and densely up to 12."""
     sizes = np.geomspace(1e-10, 1e5, 301)
-    dense = np.linspace(-12, 12, 1999) + 1e-4 * np.sqrt(2)
-    return np.unique(np.concatenate([-sizes, sizes, dense]))
+    return np.unique(np.concatenate([-sizes, sizes, dense()]))
+
+
+def dense() -> np.ndarray:
+    """The equally spaced points of the grid."""
+    return np.linspace(-12, 12, 1999) + 1e-4 * np.sqrt(2)
 
 
 _erf = np.vectorize(math.erf, otypes=[float])
 
+
+def _rectified(atom: Rectified | Ramp, u: np.ndarray) -> np.ndarray:
+    return np.where(u > 0, u**atom.order, atom.at_zero * (u == 0) * (atom.order == 0))
+
+
 _VALUES: dict[type, Callable[..., np.ndarray]] = {
-    Rectified: lambda f, u: np.where(u > 0, u**f.order, f.at_zero * (u == 0) * (f.order == 0)),
+    Rectified: lambda f, u: _rectified(f, u),
+    Ramp: lambda f, u: _rectified(f, u - f.threshold),
     Erf: lambda f, u: _erf(f.slope * u + f.offset),
     ErfLine: lambda f, u: u * _erf(f.slope * u),
     ErfLineSlope: lambda f, u: _erf(f.slope * u) + 2 * f.slope / math.sqrt(math.pi) * u * np.exp(-((f.slope * u) ** 2)),
     Sine: lambda f, u: np.sin(f.frequency * u + f.phase),
     Exponential: lambda f, u: np.exp(f.rate * u),
     Bump: lambda f, u: np.exp(-f.sharpness * (u - f.centre) ** 2),
+    Product: lambda f, u: u**f.power * component_values(f.factor, u),
 }
 
 

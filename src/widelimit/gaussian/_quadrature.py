@@ -1,8 +1,8 @@
 """E[φ(u)ψ(v)] for one Gaussian a side and any functions φ, ψ.
 
-Piecewise linear functions by the density at their kinks (`_segments`). All others by two rules, chosen by the data:
-Mehler's series where it reaches the accuracy (`_series`), the integral over the plane (`_plane`) where it does not.
-The choice is made a whole array at a time, after every `vmap`, so the slow rule runs only where some entry needs it.
+Mehler's series (`_series`, `_sides`), from which kinks are taken off and integrated over the correlation (`_segments`); entry by entry
+the integral over the plane (`_plane`) where the series does not reach the accuracy. The terms are counted, and the slow rule
+chosen, after every `vmap`, from the laws at hand: the slow rule runs only where some entry needs it.
 """
 
 from collections.abc import Callable
@@ -10,24 +10,22 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
 from widelimit.gaussian import _jumps, _series
-from widelimit.gaussian._kinks import concretely, derivatives, kinks
-from widelimit.gaussian._mesh import BLIND, Mesh, mesh
+from widelimit.gaussian._kinks import derivatives, kinks
+from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time
 from widelimit.gaussian._plane import Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
-from widelimit.gaussian._segments import is_piecewise_linear, over_kinks
+from widelimit.gaussian._segments import depth, over_kinks
+from widelimit.gaussian._segments import edges as edges_of
+from widelimit.gaussian._sides import Half, missing, sides, split, tolerance
 
-# (terms, Gauss–Hermite nodes) of the series, tried in turn; the plane is what remains.
-RULE_ERROR, MESH_ERROR = 1e-9, 1e-9
-OFFSETS = (0.0, 0.7, -2.0)  # means, in standard deviations, at which the rules are measured
-# The careful series: its terms, the widest panel (in standard deviations) that resolves them, entries a block.
-LONG, SPACING, BLOCK = 256, 0.5, 256
-TIERS = ((32, 97), (128, 321))
+BLOCK = 256  # entries at a time by the slow rules
+NEVER = 2
+MESH_ERROR = 1e-9
 
 
 def expect_one(
@@ -61,31 +59,26 @@ def expect_one(
 
 
 def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
-    """How a function of one Gaussian is integrated, and the relative error.
+    """How a function of one Gaussian is integrated, and a bound of the relative error.
 
-    The truncation error of a series is bounded by Parseval's identity wherever it is used, and entries that
-    exceed `accuracy` are integrated over the plane, so the error is `accuracy` or what the mesh itself leaves.
-    In a function with parameters kinks are not searched for: the error is then not-a-number.
+    What the series leaves out is bounded by Parseval's identity, the error of its nodes is measured by a coarser rule, both for the laws
+    at hand, and entries that exceed `accuracy` are integrated over the plane: the error is at most `accuracy` or what
+    the plane's mesh leaves. In a function with parameters kinks are only suspected, at run time: the error is then not-a-number.
     """
     if phi.arity == 0:
         return "constant", 0.0
     try:
         places = kinks(phi)
     except TypeError:
-        return f"Hermite series of {LONG} terms, panels on a fixed grid (parameters: kinks not searched for)", float(
-            "nan"
-        )
-    error = max(accuracy, MESH_ERROR)
-    if places:
-        if is_piecewise_linear(phi):
-            return "density at the kinks " + ", ".join(f"{kink.place:.6g}" for kink in places), error
-        where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
         return (
-            f"Hermite series of {LONG} terms split at {where}; panels over the plane where it converges slowly",
-            error,
+            "Hermite series, checked; panels over the plane split at suspected kinks (parameters: found at run time)",
+            float("nan"),
         )
-    limits = ", ".join(f"{terms} terms to variance {_reach(phi, 1, nodes, False) ** 2:.3g}" for terms, nodes in TIERS)
-    return f"Hermite series ({limits}, then {LONG} by panels); panels over the plane where it converges slowly", error
+    error, rule = max(accuracy, MESH_ERROR), f"Hermite series of up to {_series.LONG} terms"
+    if places:
+        where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
+        rule += f", kinks {where} integrated over the correlation"
+    return f"{rule}; panels over the plane where it converges slowly", error
 
 
 def _law(joint: Joint) -> Law:
@@ -186,86 +179,93 @@ def _functions(phi: Pointwise, order: int, params: tuple) -> tuple[Callable[[Arr
 
 
 def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) -> tuple[Array, ...]:
-    """The first rule that reaches the accuracy for the whole array."""
+    """The series, what kinks add to it, and entry by entry a direct integral where the series does not reach the accuracy."""
     law, lp, rp = args
+    pairs = list(zip(derivatives(phi, order), derivatives(psi, order), strict=True))
+    if order and any(_jumps.jumps(f, lp) or _jumps.jumps(g, rp) for f, g in pairs[:-1]):
+        # the derivative almost everywhere of a jump does not determine the function
+        return tuple(_choose(f, g, 0, accuracy, *args)[0] for f, g in pairs)
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves(args)))
-    functions = _functions(phi, order, lp), _functions(psi, order, rp)
-    if order <= 1 and not lp and not rp and is_piecewise_linear(phi) and is_piecewise_linear(psi):
-        return _spread(
-            over_kinks(phi, psi, law, (_pair_of_means(phi, law.m1, law.k11), _pair_of_means(psi, law.m2, law.k22)))[
-                : order + 1
-            ],
-            shape,
-        )
-    choice = partial(_careful, phi, psi, order, args, accuracy=accuracy, shape=shape)
-    for terms, nodes in reversed(TIERS):
-        reach = _reach(phi, order, nodes, bool(lp)), _reach(psi, order, nodes, bool(rp))
-        choice = partial(
-            _series_or, choice, law, functions, shape=shape, terms=terms, nodes=nodes, reach=reach, accuracy=accuracy
-        )
-    return choice()
-
-
-def _pair_of_means(phi: Pointwise, mean: Array | None, variance: Array) -> tuple[Array, Array]:
-    """(E[φ], E[φ'])."""
-    centre = jnp.zeros_like(variance) if mean is None else mean
-    return tuple(_line(f)(centre, variance, ()) for f in derivatives(phi, 1))
-
-
-def _series_or(
-    otherwise: Callable, law: Law, functions: tuple, *, shape, terms, nodes, reach, accuracy
-) -> tuple[Array, ...]:
-    if min(reach) == 0:
-        return otherwise()
-    a = _series.side(functions[0], law.m1, law.k11, terms=terms, nodes=nodes)
-    b = _series.side(functions[1], law.m2, law.k22, terms=terms, nodes=nodes)
     rho = _series.correlation(law.k11, law.k22, law.k12)
-    within = jnp.all(law.k11 <= reach[0] ** 2) & jnp.all(law.k22 <= reach[1] ** 2)
-    converged = ~jnp.any(_unfinished(a, b, rho, accuracy))
-    return lax.cond(within & converged, lambda: _spread(_series.evaluate(a, b, rho, law.k12), shape), otherwise)
+    aligned = jnp.abs(rho) >= 1 - 4 * jnp.finfo(rho.dtype).eps
+    rate = jnp.max(jnp.where(aligned, 0, jnp.abs(rho)))
+    halves = _half(phi, order, lp, law.m1, law.k11), _half(psi, order, rp, law.m2, law.k22)
+    (left, right), terms = _pair_of_sides(halves, phi is psi and not lp and not rp, rate, accuracy)
+    edges = halves[0].edges, halves[1].edges
+    values = _series.evaluate(left, right, rho, law.k12, terms=terms, first=depth(*edges))
+    values = _spread(values, shape)
+    if edges[0].places and edges[1].places:
+        added = over_kinks(
+            *edges,
+            (law.k11, law.k22, law.m1, law.m2),
+            (left.keep, right.keep),
+            jnp.broadcast_to(rho, shape),
+            orders=order,
+        )
+        values = tuple(v + k for v, k in zip(values, reversed(added), strict=True))
+    bound = missing(left.tail, right.tail, left.rough, right.rough) * jnp.where(aligned, 1, jnp.abs(rho)) ** terms
+    hard = jnp.broadcast_to((bound > tolerance(accuracy, rho.dtype)) | left.wrong | right.wrong, shape)
+    # entries on a line need one integral, not two: those of a kind belong together
+    turn = jnp.where(hard, jnp.where(aligned, 0, 1), NEVER)
+    return _directly(phi, psi, order, args, values=values, turn=turn)
 
 
-def _unfinished(a: _series.Side, b: _series.Side, rho: Array, accuracy: float) -> Array:
-    """Where the terms left out, at most |ρ|^J √(tail·tail) by Cauchy–Schwarz, exceed the accuracy."""
-    tolerance = max(accuracy, 30 * float(jnp.finfo(rho.dtype).eps))
-    return jnp.abs(rho) ** a.coefficients.shape[0] * jnp.sqrt(a.tail * b.tail) > tolerance
+def _half(phi: Pointwise, order: int, params: tuple, mean: Array | None, variance: Array) -> Half:
+    jumps = () if params else kinks(derivatives(phi, order)[-1])
+    return Half(_functions(phi, order, params), edges_of(jumps), mean, variance)
 
 
-def _careful(
-    phi: Pointwise, psi: Pointwise, order: int, args: tuple, *, accuracy: float, shape: tuple[int, ...]
+def _pair_of_sides(halves: tuple[Half, Half], same: bool, rate: Array, accuracy: float) -> tuple:
+    """Both sides; of one function without parameters in one go: half to compile."""
+    if not same:
+        return sides(halves, rate, accuracy)
+    laws = [jnp.broadcast_arrays(jnp.zeros(()) if h.mean is None else h.mean, h.variance) for h in halves]
+    means, variances = (jnp.concatenate([x.reshape(-1) for x in xs]) for xs in zip(*laws, strict=True))
+    centred = all(half.mean is None for half in halves)
+    both = halves[0]._replace(mean=None if centred else means.astype(variances.dtype), variance=variances)
+    (whole,), terms = sides((both,), rate, accuracy)
+    return split(whole, (laws[0][1].shape, laws[1][1].shape)), terms
+
+
+def _directly(
+    phi: Pointwise, psi: Pointwise, order: int, args: tuple, *, values: tuple[Array, ...], turn: Array
 ) -> tuple[Array, ...]:
-    """A long series with coefficients integrated panel by panel; over the plane, entries where even that does not converge."""
-    law, lp, rp = args
-    meshes = _mesh(phi, order, lp), _mesh(psi, order, rp)
-    edges = [side_edges(m, mean, k, SPACING) for m, mean, k in zip(meshes, law[3:], law[:2], strict=True)]
-    a = _series.careful_side(_functions(phi, order, lp), law.m1, law.k11, edges[0], terms=LONG)
-    b = _series.careful_side(_functions(psi, order, rp), law.m2, law.k22, edges[1], terms=LONG)
-    rho = _series.correlation(law.k11, law.k22, law.k12)
-    values = _spread(_series.evaluate(a, b, rho, law.k12), shape)
-    hard = jnp.broadcast_to(_unfinished(a, b, rho, accuracy), shape)
+    """The values, where asked by the integral over the plane."""
 
     def plane(law: Law, lp: tuple, rp: tuple) -> tuple[Array, ...]:
+        meshes = _mesh_here(phi, order, lp, law.m1, law.k11), _mesh_here(psi, order, rp, law.m2, law.k22)
         return over_plane(_functions(phi, order, lp), _functions(psi, order, rp), law, meshes)
 
-    return _patched(values, hard, plane, args)
+    return lax.cond(jnp.any(turn < NEVER), lambda: _patched(values, turn, plane, args), lambda: values)
 
 
-def _patched(values: tuple[Array, ...], where: Array, f: Callable, args: tuple) -> tuple[Array, ...]:
-    """The values, recomputed by f where asked: gathered into short blocks, as many as there are such entries."""
-    shape, count = where.shape, jnp.sum(where)
-    size = min(BLOCK, where.size)
+def _patched(values: tuple[Array, ...], turn: Array, f: Callable, args: tuple) -> tuple[Array, ...]:
+    """The values, recomputed by f where the turn is not `NEVER`: in short blocks, as many as it takes, lower turns first."""
+    shape, count = turn.shape, jnp.sum(turn < NEVER)
+    size = min(BLOCK, turn.size)
     flat = jax.tree.map(lambda x: jnp.broadcast_to(x, shape).reshape(-1), args)
-    places = jnp.nonzero(where.reshape(-1), size=-(-where.size // size) * size, fill_value=where.size)[0]
+    places = jnp.pad(jnp.argsort(turn.reshape(-1)), (0, -turn.size % size), constant_values=turn.size)
 
     def block(state):
         start, values = state
         index = lax.dynamic_slice(places, (start,), (size,))
+        index = jnp.where(start + jnp.arange(size) < count, index, turn.size)
         new = f(*jax.tree.map(lambda x: x.at[index].get(mode="clip"), flat))
         return start + size, tuple(v.at[index].set(n, mode="drop") for v, n in zip(values, new, strict=True))
 
-    start = jnp.zeros((), places.dtype)
+    start = jnp.zeros((), jnp.int32)
     values = lax.while_loop(lambda s: s[0] < count, block, (start, tuple(v.reshape(-1) for v in values)))[1]
     return tuple(v.reshape(shape) for v in values)
+
+
+def _mesh_here(phi: Pointwise, order: int, params: tuple, mean: Array | None, variance: Array) -> Mesh:
+    """As `_mesh`, for a function with parameters from its values under the law at hand."""
+    if not params:
+        return mesh(phi, order)
+    shape = jnp.broadcast_shapes(variance.shape, *(p.shape for p in params))
+    centre = jnp.broadcast_to(jnp.zeros_like(variance) if mean is None else mean, shape)
+    scale = jnp.broadcast_to(jnp.sqrt(jnp.maximum(variance, 0)), shape)
+    return mesh_at_run_time(_functions(phi, 3, params), centre, scale)
 
 
 def _mesh(phi: Pointwise, order: int, params: tuple) -> Mesh:
@@ -342,30 +342,3 @@ def _parameter_slope(phi: Pointwise, i: int, u: Array, *params: Array) -> Array:
     shape = jnp.broadcast_shapes(u.shape, *(jnp.shape(p) for p in params))
     moving = jnp.broadcast_to(params[i], shape)
     return jax.jvp(lambda p: phi.fn(u, *params[:i], p, *params[i + 1 :]), (moving,), (jnp.ones_like(moving),))[1]
-
-
-def _reach(phi: Pointwise, order: int, nodes: int, parametric: bool) -> float:
-    """Largest standard deviation up to which Gauss–Hermite was measured to integrate φ⁽ⁱ⁾²; 0 if φ has parameters."""
-    if parametric:
-        return 0.0
-    return phi.remember(("reach", order, nodes), lambda: _measure_reach(phi, order, nodes))
-
-
-def _measure_reach(phi: Pointwise, order: int, nodes: int) -> float:
-    """Squares integrated by Gauss–Hermite against panels of the function's own mesh, over scales and means.
-
-    A kink defeats Gauss–Hermite, though symmetry may hide it for some law: the reach is then 0.
-    """
-    if kinks(phi):
-        return 0.0
-    s = np.repeat(2.0 ** np.arange(-7, 7, 0.5), len(OFFSETS))
-    mean = s * np.tile(OFFSETS, s.size // len(OFFSETS))
-    x, w, _ = _series.hermite_rule(1, nodes)
-    rough = (concretely(phi, mean[:, None] + s[:, None] * x, order)[-1] ** 2) @ w
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        edges = side_edges(mesh(phi, order), jnp.asarray(mean), jnp.asarray(s**2), SPACING)
-        x, w = (np.asarray(a) for a in _series.panel_nodes(edges))
-    exact = np.sum(w * concretely(phi, mean + s * x, order)[-1] ** 2, 0)
-    wrong = np.abs(rough - exact) > RULE_ERROR * np.abs(exact)
-    first = np.argmax(np.append(wrong, True)) // len(OFFSETS) * len(OFFSETS)
-    return float(s[first - 1]) if first else 0.0

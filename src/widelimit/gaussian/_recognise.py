@@ -1,7 +1,7 @@
 """What a function is, read from its values: its form, however its code was spelled.
 
 A form is proposed from a few values and accepted only if it reproduces the function at thousands of points,
-of every size, to the rounding of those values.
+of every size, to the rounding of those values, and around every place where a quantity in the code vanishes or turns.
 """
 
 import math
@@ -17,14 +17,21 @@ from widelimit.gaussian._forms import (
     ErfLineSlope,
     Exponential,
     Form,
+    Product,
+    Ramp,
     Rectified,
     Sine,
 )
+from widelimit.gaussian._places import hidden_points
 from widelimit.gaussian._pointwise import Pointwise, derivative
 from widelimit.gaussian._probe import Sample, component_values, grid, probe
+from widelimit.gaussian._products import guesses
+from widelimit.gaussian._threshold import candidates
 
 _HIGHEST = 16  # degree of a polynomial
 _HIGHEST_RECTIFIED = 6
+_BLOCK = 1024  # points are checked in multiples of it: few shapes, hence few compilations
+_UNDERFLOW = 1e-290
 _SLACK = 64.0  # roundings that a value may be away from its form
 
 
@@ -33,7 +40,43 @@ def recognise(phi: Pointwise) -> Form | None:
 
     Found once for each function and kept with it.
     """
-    return phi.remember("form", lambda: recognise_at(phi, ()))
+    return phi.remember("form", lambda: _recognised(phi))
+
+
+def _recognised(phi: Pointwise) -> Form | None:
+    found = recognise_at(phi, ())
+    return found if found is None or _holds_in_hiding(found, phi) else None
+
+
+def _holds_in_hiding(form: Form, phi: Pointwise) -> bool:
+    """Whether the form is the function near all places where the function could differ from it."""
+    points = hidden_points(phi, grid())
+    if not len(points):
+        return True
+    short = -len(points) % _BLOCK
+    points = np.append(points, points[-1:].repeat(short))
+    sample = probe(phi, points)
+    with np.errstate(all="ignore"):
+        powers = [(w, points**k) for k, w in enumerate(form.polynomial) if w]
+        parts = powers + [(w, component_values(atom, points)) for w, atom in form.terms]
+        give = _give([atom for _, atom in form.terms], points)[:, 2:]
+        size = sum((abs(w) * np.abs(x) for w, x in parts), np.zeros_like(points))
+        size += give @ np.array([abs(w) for w, _ in form.terms]) + _slack_of_thresholds(form)
+        fitted = sum((w * x for w, x in parts), np.zeros_like(points))
+        highest = max([len(form.polynomial) - 1, *(getattr(atom, "order", 0) for _, atom in form.terms), 0])
+        tolerance = _tolerance(sample, _SLACK, highest + _degree(form))
+        return _agree(sample, fitted, size, tolerance)
+
+
+def _degree(form: Form) -> int:
+    """Of the polynomials before the atoms."""
+    return max((2 * atom.power for _, atom in form.terms if isinstance(atom, Product)), default=0)
+
+
+def _slack_of_thresholds(form: Form) -> float:
+    """|w t|: how far a rounding of u − t moves the terms (u − t)₊."""
+    kinks = [(w, atom.threshold) for w, atom in form.terms if isinstance(atom, Ramp) and atom.order]
+    return float(sum(abs(w * t) for w, t in kinks))
 
 
 def recognise_at(phi: Pointwise, params: tuple) -> Form | None:
@@ -46,6 +89,7 @@ def recognise_at(phi: Pointwise, params: tuple) -> Form | None:
         return (
             _polynomial(points, sample)
             or _rectified(phi, params, points, sample)
+            or _about_a_threshold(phi, params, points, sample)
             or _smooth(phi, params, points, sample)
         )
 
@@ -62,11 +106,11 @@ def _polynomial(points: np.ndarray, sample: Sample) -> Form | None:
     return Form(found, (), name)
 
 
-def _fit(points: np.ndarray, sample: Sample, highest: int) -> tuple[float, ...] | None:
+def _fit(points: np.ndarray, sample: Sample, highest: int, place: float = 0.0) -> tuple[float, ...] | None:
     """Coefficients of the polynomial of lowest degree through the points."""
     for degree in range(highest + 1):
         found = _interpolate(points, sample, degree)
-        if found is not None and _matches(found, points, sample):
+        if found is not None and _matches(found, points, sample, place):
             return found
     return None
 
@@ -91,8 +135,8 @@ def _tidy(coefficients: np.ndarray, noise: np.ndarray) -> Iterator[float]:
         yield near if abs(coefficient - near) <= error else coefficient
 
 
-def _matches(coefficients: tuple[float, ...], points: np.ndarray, sample: Sample) -> bool:
-    size = np.polyval(np.abs(coefficients)[::-1], np.abs(points))
+def _matches(coefficients: tuple[float, ...], points: np.ndarray, sample: Sample, place: float) -> bool:
+    size = np.polyval(np.abs(coefficients)[::-1], np.abs(points) + abs(place))
     fitted = np.polyval(coefficients[::-1], points)
     return _agree(sample, fitted, size, _tolerance(sample, _SLACK, len(coefficients) - 1))
 
@@ -106,13 +150,16 @@ def _agree(sample: Sample, fitted: np.ndarray, size: np.ndarray, tolerance: floa
     """Equal to rounding wherever both are finite, and finite in most places."""
     usable = np.isfinite(sample.values) & np.isfinite(fitted) & np.isfinite(size)
     error = np.abs(sample.values - fitted)[usable]
-    return bool(usable.mean() > 0.5 and np.all(error <= tolerance * size[usable]))
+    return bool(usable.mean() > 0.5 and np.all(error <= tolerance * size[usable] + _UNDERFLOW))
 
 
-def _rectified(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -> Form | None:
-    """A polynomial on each side of zero: ReLU and its relatives, steps, rectified monomials."""
+def _rectified(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample, *, place: float = 0.0) -> Form | None:
+    """A polynomial on each side of zero: ReLU and its relatives, steps, rectified monomials.
+
+    The points are places less `place`, and have its rounding errors.
+    """
     above, below = (
-        _fit(points[side], Sample(sample.values[side], sample.rounding), _HIGHEST_RECTIFIED)
+        _fit(points[side], Sample(sample.values[side], sample.rounding), _HIGHEST_RECTIFIED, place)
         for side in (points > 0, points < 0)
     )
     if above is None or below is None:
@@ -123,6 +170,24 @@ def _rectified(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample
     jumps = [a - b if abs(a - b) > noise else 0.0 for a, b in zip(above, below, strict=True)]
     terms = tuple((w, Rectified(n, _at_zero(phi, params, n, w, below[n]))) for n, w in enumerate(jumps) if w)
     return Form(_trimmed(below), terms, _rectified_name(above, below))
+
+
+def _about_a_threshold(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -> Form | None:
+    """A polynomial on each side of a place t other than 0: φ(x + t) is recognised, and x = u − t put back."""
+    for place in () if params else candidates(phi, points, sample):
+        moved = Pointwise(lambda x, t=place: phi.fn(x + t), 1, phi.label)
+        inner = probe(moved, points)
+        found = None if inner is None else _rectified(moved, (), points, inner, place=place)
+        if found is not None and found.terms:
+            return _moved_back(found, place)
+    return None
+
+
+def _moved_back(form: Form, place: float) -> Form:
+    polynomial = np.polynomial.Polynomial(form.polynomial or (0.0,))(np.polynomial.Polynomial((-place, 1.0)))
+    coefficients = tuple(0.0 if abs(x) < 1e-15 else float(x) for x in polynomial.coef)
+    terms = tuple((w, Ramp(atom.order, place, atom.at_zero)) for w, atom in form.terms)
+    return Form(_trimmed(coefficients), terms, f"{form.name} at {place:.6g}")
 
 
 def _at_zero(phi: Pointwise, params: tuple, n: int, jump: float, below: float) -> float:
@@ -160,6 +225,10 @@ def _smooth(phi: Pointwise, params: tuple, points: np.ndarray, sample: Sample) -
             found = _combine(name, atoms, points, sample)
             if found is not None:
                 return found
+    for guess in guesses(points, sample):
+        found = _combine(guess.name, list(guess.atoms), points, sample)
+        if found is not None:
+            return found
     return None
 
 
@@ -267,14 +336,15 @@ def _combine(name: str, atoms: list[Atom], points: np.ndarray, sample: Sample) -
         return None
     weights = _least_squares(columns[near], sample.values[near], sample.rounding)
     size = (np.abs(columns) + _give(atoms, points)) @ np.abs(weights)
-    if not _agree(sample, columns @ weights, size, _tolerance(sample, _SLACK, 0)):
-        return None
     terms = _merged([(w, f) for w, f in zip(weights[2:].tolist(), atoms, strict=True) if w])
+    degree = 2 * max((f.power for f in atoms if isinstance(f, Product)), default=0)
+    if not _agree(sample, columns @ weights, size, _tolerance(sample, _SLACK, degree)):
+        return None
     return Form(_trimmed(tuple(weights[:2].tolist())), terms, name)
 
 
 def _least_squares(columns: np.ndarray, values: np.ndarray, rounding: float) -> np.ndarray:
-    size = np.abs(columns).max(0)
+    size = np.abs(columns).max(0) + 1e-300  # a column may underflow
     weights = np.linalg.lstsq(columns / size, values, rcond=None)[0] / size
     return np.array([*_tidy(weights, _SLACK * rounding * np.abs(values).max() / size)])
 
@@ -287,8 +357,23 @@ def _give(atoms: list[Atom], points: np.ndarray) -> np.ndarray:
 
 
 def _merged(terms: list[tuple[float, Atom]]) -> tuple[tuple[float, Atom], ...]:
-    """Sine and cosine of one frequency as one sine with a phase."""
-    if len(terms) == 2 and all(isinstance(f, Sine) for _, f in terms):
-        (w, f), (v, _) = terms
-        return ((math.hypot(w, v), Sine(f.frequency, math.atan2(v, w))),)
-    return tuple(terms)
+    """Sine and cosine of one frequency, times one power, as one sine with a phase; u erf(au) by its own name."""
+    waves: dict[int, list[tuple[float, Sine]]] = {}
+    rest = []
+    for weight, atom in terms:
+        power, inner = (atom.power, atom.factor) if isinstance(atom, Product) else (0, atom)
+        if isinstance(inner, Sine):
+            waves.setdefault(power, []).append((weight, inner))
+        else:
+            line = power == 1 and isinstance(inner, Erf) and not inner.offset
+            rest.append((weight, ErfLine(inner.slope) if line else atom))
+    found = ((power, *_one_wave(both)) for power, both in waves.items())
+    return (*((w, Product(n, f) if n else f) for n, w, f in found), *rest)
+
+
+def _one_wave(both: list[tuple[float, Sine]]) -> tuple[float, Sine]:
+    if len(both) == 1:
+        return both[0]
+    (w, f), (v, g) = both
+    c = w * math.cos(f.phase) + v * math.cos(g.phase), w * math.sin(f.phase) + v * math.sin(g.phase)
+    return math.hypot(*c), Sine(f.frequency, math.atan2(c[1], c[0]))

@@ -2,12 +2,13 @@
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from widelimit.gaussian._angle import angle, total
+from widelimit.gaussian._angle import Gap, angle, half_angle, total
 from widelimit.gaussian._elementary import inverse, inverse_sqrt
 
 Orders = tuple[int, int]
@@ -20,13 +21,27 @@ def half_moment(n: int) -> float:
     return 2 ** (n / 2 - 1) * math.gamma((n + 1) / 2) / math.sqrt(math.pi)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+class Plane(NamedTuple):
+    """Law of two centred Gaussians."""
+
+    k11: Array
+    c: Array
+    k22: Array
+    gap: Gap | None = None
+
+    def swapped(self) -> "Plane":
+        """The law of (v, u)."""
+        return Plane(self.k22, self.c, self.k11, self.gap)
+
+
 def rectified(
     orders: Orders,
     steps: Steps,
     k11: Float[Array, "..."],
     c: Float[Array, "..."],
     k22: Float[Array, "..."],
+    *,
+    gap: Gap | None = None,
 ) -> Float[Array, "..."]:
     """E[u₊ⁿ v₊ᵐ], (u, v) centred with covariance [[k11, c], [c, k22]].
 
@@ -37,6 +52,8 @@ def rectified(
         k11: variance of u.
         c: covariance.
         k22: variance of v.
+        gap: E[(u − v)²] = k11 + k22 − 2c, if it is known better than these say: nearly equal u and v then keep their
+            digits. Derivatives are those in k11, c and k22, of which it is a function.
 
     Gaussian integration by parts lowers the orders: Iₙₘ = (n−1) k11 Iₙ₋₂,ₘ + m c Iₙ₋₁,ₘ₋₁ and
     I₁ₘ = k11 E[δ(u) v₊ᵐ] + m c I₀,ₘ₋₁. Derivatives are such expectations again (Price's theorem):
@@ -44,27 +61,41 @@ def rectified(
     1/(2π√(k11 k22 − c²)), is infinite for u = ±v and given as 0 there; so are derivatives with respect to
     a variance that is 0.
     """
+    return _moment(orders, steps, Plane(k11, c, k22, gap))
+
+
+def lens(k11: Array, c: Array, k22: Array, gap: Gap) -> Array:
+    """(√(k11 k22) sin θ − c θ)/π, small for a small θ: 2 E[u₊v₊] − c, without that difference.
+
+    For an obtuse θ it is that of π − θ, less c. Rounding leaves an error ε θ.
+    """
+    half = half_angle(k11, c, k22, gap)
+    if gap.positive:
+        return (half.sine - c * half.acute) / math.pi
+    return (half.sine - jnp.abs(c) * half.acute) / math.pi + jnp.maximum(-c, 0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _moment(orders: Orders, steps: Steps, law: Plane) -> Array:
     n, m = orders
     if n < m:
-        return rectified((m, n), steps[::-1], k22, c, k11)
+        return _moment((m, n), steps[::-1], law.swapped())
     if n == 0:
-        return _orthant(steps, k11, c, k22)
+        return _orthant(steps, law)
     if m == 0:
-        return _stepped(n, k11, c, k22) * _at_zero(steps[1], k22)
+        return _stepped(n, law) * _at_zero(steps[1], law.k22)
     if n == 1:
-        plane = angle(k11, c, k22)
-        return (plane.sine + c * plane.supplement) / (2 * math.pi)
-    return (n - 1) * k11 * rectified((n - 2, m), MIDDLE, k11, c, k22) + m * c * rectified(
-        (n - 1, m - 1), MIDDLE, k11, c, k22
-    )
+        plane = angle(*law)
+        return (plane.sine + law.c * plane.supplement) / (2 * math.pi)
+    return (n - 1) * law.k11 * _moment((n - 2, m), MIDDLE, law) + m * law.c * _moment((n - 1, m - 1), MIDDLE, law)
 
 
-def _orthant(steps: Steps, k11: Array, c: Array, k22: Array) -> Array:
+def _orthant(steps: Steps, law: Plane) -> Array:
     """P(u > 0, v > 0) = (π − θ)/2π, with the steps' own values where a variance is zero."""
-    inside = angle(k11, c, k22).supplement / (2 * math.pi)
+    inside = angle(*law).supplement / (2 * math.pi)
     if steps == MIDDLE:
         return inside
-    live1, live2 = ((k > 0).astype(inside.dtype) for k in (k11, k22))
+    live1, live2 = ((k > 0).astype(inside.dtype) for k in (law.k11, law.k22))
     inside = live1 * live2 * inside
     if steps == (0.0, 0.0):
         return inside
@@ -72,12 +103,12 @@ def _orthant(steps: Steps, k11: Array, c: Array, k22: Array) -> Array:
     return inside + zero1 * (live2 / 2 + zero2) + zero2 * live1 / 2
 
 
-def _stepped(n: int, k11: Array, c: Array, k22: Array) -> Array:
+def _stepped(n: int, law: Plane) -> Array:
     """E[u₊ⁿ 1[v > 0]] for n >= 1."""
-    drift = c * _edge(n - 1, k22, c, k11)
+    drift = law.c * _edge(n - 1, law.swapped())
     if n == 1:
-        return k11 * _edge(0, k11, c, k22) + drift
-    return (n - 1) * k11 * rectified((n - 2, 0), MIDDLE, k11, c, k22) + drift
+        return law.k11 * _edge(0, law) + drift
+    return (n - 1) * law.k11 * _moment((n - 2, 0), MIDDLE, law) + drift
 
 
 def _at_zero(step: float, k: Array) -> Array | float:
@@ -85,47 +116,46 @@ def _at_zero(step: float, k: Array) -> Array | float:
     return 1.0 if step == 0.5 else jnp.where(k > 0, 1.0, 2 * step).astype(k.dtype)
 
 
-def _edge(m: int, k11: Array, c: Array, k22: Array) -> Array:
+def _edge(m: int, law: Plane) -> Array:
     """E[δ(u) v₊ᵐ]: the density of u at 0 times the moment of v given u = 0."""
-    density = inverse_sqrt(k11) * (half_moment(m) / math.sqrt(2 * math.pi))
+    density = inverse_sqrt(law.k11) * (half_moment(m) / math.sqrt(2 * math.pi))
     if m == 0:
         return density
-    given = angle(k11, c, k22)
-    value = density * (given.determinant * inverse(k11)) ** (m // 2)
-    return value * given.sine * inverse_sqrt(k11) if m % 2 else value
+    given = angle(*law)
+    value = density * (given.determinant * inverse(law.k11)) ** (m // 2)
+    return value * given.sine * inverse_sqrt(law.k11) if m % 2 else value
 
 
-def _along_cross(orders: Orders, steps: Steps, k11: Array, c: Array, k22: Array) -> Array:
+def _along_cross(orders: Orders, steps: Steps, law: Plane) -> Array:
     n, m = orders
     if n and m:
-        return n * m * rectified((n - 1, m - 1), steps, k11, c, k22)
+        return n * m * _moment((n - 1, m - 1), steps, law)
     if n:
-        return n * _edge(n - 1, k22, c, k11)
+        return n * _edge(n - 1, law.swapped())
     if m:
-        return m * _edge(m - 1, k11, c, k22)
-    return inverse(angle(k11, c, k22).sine) / (2 * math.pi)
+        return m * _edge(m - 1, law)
+    return inverse(angle(*law).sine) / (2 * math.pi)
 
 
-def _along_variance(orders: Orders, k11: Array, c: Array, k22: Array) -> Array:
+def _along_variance(orders: Orders, law: Plane) -> Array:
     """∂/∂k11."""
     n, m = orders
     if n > 1:
-        return n * (n - 1) / 2 * rectified((n - 2, m), MIDDLE, k11, c, k22)
+        return n * (n - 1) / 2 * _moment((n - 2, m), MIDDLE, law)
     if n:
-        return _edge(m, k11, c, k22) / 2
-    return -c * inverse(k11) / 2 * _along_cross(orders, MIDDLE, k11, c, k22)
+        return _edge(m, law) / 2
+    return -law.c * inverse(law.k11) / 2 * _along_cross(orders, MIDDLE, law)
 
 
-def _rectified_jvp(orders, steps, primals, tangents):
-    k11, c, k22 = primals
-    dk11, dc, dk22 = tangents
-    out = rectified(orders, steps, k11, c, k22)
+def _moment_jvp(orders, steps, primals, tangents):
+    (law,), (moved,) = primals, tangents
+    out = _moment(orders, steps, law)
     change = total(
-        (lambda: _along_cross(orders, steps, k11, c, k22), dc),
-        (lambda: _along_variance(orders, k11, c, k22), dk11),
-        (lambda: _along_variance(orders[::-1], k22, c, k11), dk22),
+        (lambda: _along_cross(orders, steps, law), moved.c),
+        (lambda: _along_variance(orders, law), moved.k11),
+        (lambda: _along_variance(orders[::-1], law.swapped()), moved.k22),
     )
     return out, jnp.broadcast_to(change, out.shape).astype(out.dtype)
 
 
-rectified.defjvp(_rectified_jvp, symbolic_zeros=True)
+_moment.defjvp(_moment_jvp, symbolic_zeros=True)

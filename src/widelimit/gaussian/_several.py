@@ -1,24 +1,35 @@
 """E[φ(u_1…u_p) ψ(v_1…v_q)] for several Gaussians a side.
 
 With n = p + q, C their joint covariance and C = V diag(λ) Vᵀ, the arguments are m + V√λ z with z standard: an eigen-root,
-which exists whatever the rank of C (equal inputs, zero variance). The nodes z are a tensor Gauss–Hermite rule without its
-negligible nodes for smooth functions of n ≤ 4, and a randomly shifted, tent-transformed rank-1 lattice otherwise.
+which exists whatever the rank of C (equal inputs, zero variance). `_rules` chooses the nodes z.
+
+All expectations needed are M_kl = E[Dᵏφ(u) ⊗ Dˡψ(v)], and their derivatives are such expectations again (Price 1958):
+
+    dM_kl = Σ_ij dC_ij M_{k+1,l+1}(i, j) + ½ Σ dA_ij M_{k+2,l}(i, j) + ½ Σ dB_ij M_{k,l+2}(i, j) + Σ dm_i M_{k+1,l}(i) + …
+
+for the cross-covariances C and the covariances A, B of each side. Where φ has kinks its second derivative is a distribution.
+Integration by parts then asks for one derivative only: with u = m + A y and v's regression on u of slope G = A⁺C,
+
+    E[∂_i∂_jφ ψ] = E[∂_iφ ψ y_j] - Σ_l G_jl E[∂_iφ ∂_lψ],
+
+and for none in derivatives of higher order: dE[F] = E[F (½ yᵀdΣy - ½ tr Σ⁺dΣ + y·dm)] with y = Σ⁺(x - m), Σ the joint covariance.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
-from widelimit.gaussian._kinks import kinks
+from widelimit.gaussian._landscape import Regularity, regularity
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
-
-TENSOR = {1: 128, 2: 96, 3: 40, 4: 24}  # Gauss–Hermite nodes an axis
-SHIFTS = 8  # independent shifts of a lattice: their spread is its standard error
-_CHUNK = 64
+from widelimit.gaussian._ridge import of_one_gaussian, ridge
+from widelimit.gaussian._rules import Rule, rule_for
+from widelimit.gaussian._tower import tower
 
 
 def expect_several(
@@ -38,7 +49,7 @@ def expect_several(
         joint: their law, elementwise over broadcastable arrays; any rank.
         left_params: known arguments of φ, broadcastable with the law.
         right_params: known arguments of ψ.
-        accuracy: tensor nodes whose share is below a hundredth of it are left out.
+        accuracy: relative error to aim at; it chooses the number of nodes, up to a bound.
 
     Returns:
         The expectation, of the broadcast shape. The derivative with respect to a cross-covariance is Price's
@@ -46,255 +57,324 @@ def expect_several(
     """
     if phi.arity + psi.arity == 0:
         return phi.fn(*left_params) * psi.fn(*right_params)
-    joint, left_params, right_params = jax.tree.map(
-        jnp.asarray, (_as_tree(joint), tuple(left_params), tuple(right_params))
-    )
-    return _value(phi, psi, accuracy)(joint, left_params, right_params)
+    _note_parameters(phi, left_params), _note_parameters(psi, right_params)
+    if (lines := _ridges(phi, psi)) is not None:
+        return _along_lines(lines, joint, accuracy)
+    law, left_params, right_params = jax.tree.map(jnp.asarray, (_law(joint), tuple(left_params), tuple(right_params)))
+    return _moment(phi, psi, (0, 0), accuracy)(law, left_params, right_params)
 
 
 def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
-    """The rule and its relative error, measured under unit variances and cross-correlations of one half.
+    """The rule and its relative error, of the expectation and of the sum of its Price derivatives, the larger.
 
-    The error of a lattice is the standard error of its independent shifts; that of a tensor rule, its
-    difference from a rule with three quarters of the nodes an axis. Functions with parameters
-    cannot be measured beforehand: the error is then not-a-number.
+    It is measured under two laws: variances 1 and 4, with correlations of one half and of three quarters between the sides
+    and one quarter within. Known parameters are put at one. Not-a-number where the function cannot be evaluated so.
     """
-    n = phi.arity + psi.arity
-    if n == 0:
+    if phi.arity + psi.arity == 0:
         return "evaluated", 0.0
-    smooth = _smooth(phi) and _smooth(psi)
-    nodes, _ = _nodes(n, smooth, accuracy)
-    name = (
-        f"tensor Gauss–Hermite, {nodes.shape[1]} nodes"
-        if smooth and n in TENSOR
-        else f"lattice, {SHIFTS} shifts of {_points(n)} nodes"
-    )
-    try:
-        return name, _measure(phi, psi, smooth, accuracy)
-    except TypeError:
-        return name + " (parameters not known beforehand)", float("nan")
+    if _ridges(phi, psi) is not None:
+        from widelimit.gaussian._expect import describe
+
+        parts = [describe(side.profile, accuracy=accuracy) for side in _ridges(phi, psi)]
+        worst = max(parts, key=lambda d: d.error)
+        return f"as a linear function and one of a single Gaussian: {worst.rule}", worst.error
+    rule = rule_for(phi, psi, accuracy)
+    return rule.name, rule.error
 
 
-def _measure(phi: Pointwise, psi: Pointwise, smooth: bool, accuracy: float) -> float:
-    n, p = phi.arity + psi.arity, phi.arity
-    covariance = np.eye(n) + 0.5 * (np.eye(n, k=p) + np.eye(n, k=-p)) if p else np.eye(n)
-    root = np.linalg.cholesky(covariance)
-
-    def product(z: np.ndarray) -> np.ndarray:
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-            u = jnp.asarray(root @ z)
-            return np.asarray(phi.fn(*u[:p]) * psi.fn(*u[p:]) * jnp.ones(z.shape[1]), np.float64)
-
-    z, w = _nodes(n, smooth, accuracy)
-    value = product(z)
-    scale = np.sqrt(w @ value**2) + np.finfo(float).tiny
-    if not (smooth and n in TENSOR):
-        means = value.reshape(SHIFTS, -1).mean(1)
-        return float(means.std(ddof=1) / np.sqrt(SHIFTS) / scale)
-    coarse, weights = _tensor(n, accuracy, 3 * TENSOR[n] // 4)
-    return float(abs(w @ value - weights @ product(coarse)) / scale)
+def _note_parameters(phi: Pointwise, params: tuple) -> None:
+    phi.remember("parameters", lambda: len(params))
 
 
-def _as_tree(joint: Joint) -> tuple:
+def _ridges(phi: Pointwise, psi: Pointwise) -> tuple | None:
+    """Both functions as ridges of one Gaussian; their expectations then need no integral over several."""
+    if max(phi.arity, psi.arity) < 2 or not phi.arity or not psi.arity:
+        return None
+    if phi.remember("parameters", lambda: 0) or psi.remember("parameters", lambda: 0):
+        return None
+    left = ridge(phi)
+    right = ridge(psi) if left is not None else None
+    return None if right is None else (left, right)
+
+
+def _along_lines(lines: tuple, joint: Joint, accuracy: float) -> Array:
+    from widelimit.gaussian._expect import expect
+
+    return sum(expect(f, g, law, accuracy=accuracy) for f, g, law in of_one_gaussian(*lines, joint))
+
+
+def _law(joint: Joint) -> tuple:
     return joint.left, joint.right, joint.cross, joint.left_mean, joint.right_mean
 
 
-def _value(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable:
-    return phi.remember(("several", psi, accuracy), lambda: _make_value(phi, psi, accuracy))
+# --- M_kl and its derivatives ---------------------------------------------------------------------------------------------
 
 
-def _make_value(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable:
-    smooth = _smooth(phi) and _smooth(psi)
+def _moment(phi: Pointwise, psi: Pointwise, orders: tuple[int, int], accuracy: float) -> Callable[..., Array]:
+    """(law, params, params) -> M_kl, shape (p, …, p, q, …, q, *law)."""
+    return phi.remember(("moment", psi, orders, accuracy), lambda: _make_moment(_Pair(phi, psi, accuracy), orders))
 
-    def value(law: tuple, lp: tuple, rp: tuple) -> Array:
-        return _integrate(
-            lambda u, v, _: phi.fn(*u, *lp) * psi.fn(*v, *rp), law, (lp, rp), smooth=smooth, accuracy=accuracy
+
+class _Pair(NamedTuple):
+    """Both functions, and the accuracy that their nodes are chosen for."""
+
+    phi: Pointwise
+    psi: Pointwise
+    accuracy: float
+
+    @property
+    def rule(self) -> Rule:
+        return rule_for(self.phi, self.psi, self.accuracy)
+
+    @property
+    def smooth(self) -> bool:
+        return min(regularity(self.phi), regularity(self.psi)) is Regularity.SMOOTH
+
+
+def _make_moment(pair: _Pair, orders: tuple[int, int]) -> Callable[..., Array]:
+    @jax.custom_jvp
+    def moment(law: tuple, lp: tuple, rp: tuple) -> Array:
+        return _integrate(_powers(pair, orders, lp, rp), law, (lp, rp), pair.rule)
+
+    moment.defjvp(partial(_jvp, pair, orders), symbolic_zeros=True)
+    return moment
+
+
+def _powers(pair: _Pair, orders: tuple[int, int], lp: tuple, rp: tuple) -> Callable:
+    """(u, v) -> Dᵏφ ⊗ Dˡψ."""
+    left, right = tower(pair.phi, orders[0]), tower(pair.psi, orders[1])
+
+    def integrand(u: Array, v: Array, _: Array) -> Array:
+        return _outer(left(u, lp), orders[0], right(v, rp), orders[1])
+
+    return integrand
+
+
+def _outer(a: Array, k: int, b: Array, l: int) -> Array:
+    """a (k indices, ...) times b (l indices, ...), broadcasting what follows."""
+    shape = jnp.broadcast_shapes(a.shape[k:], b.shape[l:])
+    a, b = jnp.broadcast_to(a, (*a.shape[:k], *shape)), jnp.broadcast_to(b, (*b.shape[:l], *shape))
+    return a.reshape(*a.shape[:k], *[1] * l, *shape) * b
+
+
+def _jvp(pair: _Pair, orders: tuple[int, int], primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    k, l = orders
+
+    def expected(more: tuple[int, int]) -> Array:
+        return _moment(pair.phi, pair.psi, (k + more[0], l + more[1]), pair.accuracy)(*primals)
+
+    value, total = expected((0, 0)), 0.0
+    left, right, cross, m1, m2 = (_moving(t) for t in tangents[0])
+    if pair.smooth or k + l == 0:
+        total = total + _contracted(expected, (1, 1), cross, orders)
+        total = total + _contracted(expected, (1, 0), m1, orders) + _contracted(expected, (0, 1), m2, orders)
+    if pair.smooth:
+        total = total + 0.5 * (
+            _contracted(expected, (2, 0), left, orders) + _contracted(expected, (0, 2), right, orders)
         )
-
-    value = jax.custom_jvp(value)
-    value.defjvp(partial(_rule, (phi, psi), accuracy, smooth), symbolic_zeros=True)
-    return value
-
-
-def _rule(
-    pair: tuple[Pointwise, Pointwise], accuracy: float, smooth: bool, primals: tuple, tangents: tuple
-) -> tuple[Array, Array]:
-    """Price: ∂E/∂C_ab = ½E[∂_a∂_b(φψ)] for each entry, so E[∂_iφ ∂_jψ] for a cross-covariance."""
-    phi, psi = pair
-
-    def expect(f: Pointwise, g: Pointwise) -> Array:
-        return _value(f, g, accuracy)(*primals)
-
-    value, total = expect(phi, psi), 0.0
-    left, right, cross, m1, m2 = tangents[0]
-    for i, j, t in _moving(cross):
-        total = total + t * expect(derivative(phi, i), derivative(psi, j))
-    if smooth:
-        for i, j, t in _moving(left):
-            total = total + 0.5 * t * expect(derivative(derivative(phi, i), j), psi)
-        for i, j, t in _moving(right):
-            total = total + 0.5 * t * expect(phi, derivative(derivative(psi, i), j))
-    elif any(True for _ in (*_moving(left), *_moving(right))):
-        total = total + _along_paths(phi, psi, accuracy, primals, (left, right))
-    for i, _, t in _moving((m1,), swap=True):
-        total = total + t * expect(derivative(phi, i), psi)
-    for i, _, t in _moving((m2,), swap=True):
-        total = total + t * expect(phi, derivative(psi, i))
-    for i, _, t in _moving((tangents[1],), swap=True):
-        total = total + t * expect(_parameter_derivative(phi, i), psi)
-    for i, _, t in _moving((tangents[2],), swap=True):
-        total = total + t * expect(phi, _parameter_derivative(psi, i))
+    elif k + l == 0:
+        total = total + _by_parts(pair, primals, left, side=0) + _by_parts(pair, primals, right, side=1)
+    elif left or right or cross or m1 or m2:
+        total = total + _by_score(pair, orders, primals, (left, right, cross, m1, m2))
+    total = total + _from_parameters(pair, orders, primals, tangents)
     return value, jnp.broadcast_to(total, value.shape).astype(value.dtype)
 
 
-def _moving(matrix: tuple, swap: bool = False) -> list[tuple[int, int, Array]]:
-    """(i, j, tangent) of the entries that move."""
+def _moving(tree: tuple) -> dict[tuple[int, ...], Array]:
+    """The entries whose tangent is not a structural zero, by their indices."""
     zero = jax.custom_derivatives.SymbolicZero
-    out = []
-    for i, row in enumerate(matrix):
-        for j, t in enumerate(row):
+    out = {}
+    for i, row in enumerate(tree):
+        for j, t in enumerate(row) if isinstance(row, tuple) else [(None, row)]:
             if t is not None and not isinstance(t, zero) and t.dtype != jax.dtypes.float0:
-                out.append((j, i, t) if swap else (i, j, t))
+                out[(i,) if j is None else (i, j)] = t
     return out
 
 
-def _along_paths(phi: Pointwise, psi: Pointwise, accuracy: float, primals: tuple, tangents: tuple) -> Array:
-    """Σ_ab ½ dC_ab E[∂_aF y_b], y = C⁺(x - m): integration by parts asks one derivative of F = φψ only, so kinks may stay."""
-    law, lp, rp = primals
-    p, (left, right) = phi.arity, tangents
-
-    def integrand(u: list[Array], v: list[Array], y: Array) -> Array:
-        total = 0.0
-        for i, j, t in _moving(left):
-            total = total + 0.5 * t * derivative(phi, i).fn(*u, *lp) * psi.fn(*v, *rp) * y[j]
-        for i, j, t in _moving(right):
-            total = total + 0.5 * t * phi.fn(*u, *lp) * derivative(psi, i).fn(*v, *rp) * y[p + j]
-        return total
-
-    return _integrate(integrand, law, (lp, rp, left, right), smooth=False, accuracy=accuracy)
+def _contracted(expected: Callable, more: tuple[int, int], moving: dict, orders: tuple[int, int]) -> Any:
+    """Σ dC_ij M_{k+…,l+…}(i, j): new indices come first on each side."""
+    if not moving:
+        return 0.0
+    moment, a = expected(more), more[0]
+    total = 0.0
+    for at, t in moving.items():
+        place = (*at[:a], *[slice(None)] * orders[0], *at[a:])
+        total = total + t * moment[place]
+    return total
 
 
-def _integrate(integrand: Callable, law: tuple, others: tuple, *, smooth: bool, accuracy: float) -> Array:
-    """Σ_k w_k integrand(u(z_k), v(z_k), y(z_k)), a chunk of nodes at a time."""
-    p = len(law[0])
-    leaves = [x for x in jax.tree.leaves((law, others)) if isinstance(x, jax.Array)]
-    shape = jnp.broadcast_shapes(*(x.shape for x in leaves))
-    root, dual, mean = _root(law, shape)
-    nodes, weights = (jnp.asarray(x, root.dtype) for x in _nodes(root.shape[0], smooth, accuracy))
-    pad = -nodes.shape[1] % _CHUNK
-    nodes, weights = jnp.pad(nodes, ((0, 0), (0, pad))), jnp.pad(weights, (0, pad))
-
-    def chunk(k: Array, total: Array) -> Array:
-        z = lax.dynamic_slice_in_dim(nodes, k * _CHUNK, _CHUNK, 1)
-        w = lax.dynamic_slice_in_dim(weights, k * _CHUNK, _CHUNK).reshape(-1, *(1,) * len(shape))
-        x = _image(root, z) + mean[:, None]
-        values = integrand(list(x[:p]), list(x[p:]), _image(dual, z))
-        return total + jnp.sum(w * jnp.broadcast_to(values, (_CHUNK, *shape)), 0)
-
-    return lax.fori_loop(0, nodes.shape[1] // _CHUNK, chunk, jnp.zeros(shape, root.dtype))
-
-
-def _image(root: Array, z: Array) -> Array:
-    """(n, n, ...) applied to nodes (n, K): (n, K, ...)."""
-    return jnp.einsum("ab...,bk->ak...", root, z, precision=lax.Precision.HIGHEST)
-
-
-def _root(law: tuple, shape: tuple[int, ...]) -> tuple[Array, Array, Array]:
-    """V√λ and V/√λ (pseudo-inverse), shapes (n, n, ...), and the means (n, ...)."""
-    left, right, cross, m1, m2 = law
-    rows = [(*left[i], *cross[i]) for i in range(len(left))]
-    rows += [(*(cross[i][j] for i in range(len(left))), *right[j]) for j in range(len(right))]
-    dtype = jnp.result_type(*(x for x in jax.tree.leaves(law)), jnp.float32)
-
-    def spread(x: Array | None) -> Array:
-        return jnp.zeros(shape, dtype) if x is None else jnp.broadcast_to(x, shape).astype(dtype)
-
-    covariance = jnp.stack([jnp.stack([spread(x) for x in row], -1) for row in rows], -2)
-    values, vectors = jnp.linalg.eigh(covariance)
-    floor = 64 * jnp.finfo(dtype).eps * jnp.max(jnp.abs(values), -1, keepdims=True)
-    length = jnp.sqrt(jnp.maximum(values, 0))
-    inverse = jnp.where(values > floor, 1 / jnp.where(values > floor, length, 1), 0)
-    return (
-        _front(vectors * length[..., None, :]),
-        _front(vectors * inverse[..., None, :]),
-        jnp.stack([spread(m) for m in (*m1, *m2)]),
-    )
-
-
-def _front(matrix: Array) -> Array:
-    return jnp.moveaxis(matrix, (-2, -1), (0, 1))
+def _from_parameters(pair: _Pair, orders: tuple[int, int], primals: tuple, tangents: tuple) -> Any:
+    total = 0.0
+    for (i,), t in _moving(tangents[1]).items():
+        total = total + t * _moment(_parameter_derivative(pair.phi, i), pair.psi, orders, pair.accuracy)(*primals)
+    for (i,), t in _moving(tangents[2]).items():
+        total = total + t * _moment(pair.phi, _parameter_derivative(pair.psi, i), orders, pair.accuracy)(*primals)
+    return total
 
 
 def _parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
     """∂φ/∂θ_i, a function of the same arguments and parameters."""
-    as_gaussian = Pointwise(phi.fn, phi.arity + i + 1, phi.label)
-    return phi.remember(
-        ("parameter", i), lambda: Pointwise(derivative(as_gaussian, phi.arity + i).fn, phi.arity, f"dθ{i}({phi.label})")
-    )
+
+    def make() -> Pointwise:
+        as_gaussian = Pointwise(phi.fn, phi.arity + i + 1, phi.label)
+        slope = Pointwise(derivative(as_gaussian, phi.arity + i).fn, phi.arity, f"dθ{i}({phi.label})")
+        _note_parameters(slope, (None,) * phi.remember("parameters", lambda: 0))
+        return slope
+
+    return phi.remember(("parameter", i), make)
 
 
-def _smooth(phi: Pointwise) -> bool:
-    """Whether no kink or jump was met along a few lines; a function with parameters is taken for kinked."""
-    return phi.remember("smooth", lambda: _seek_kinks(phi))
+# --- derivatives of functions with kinks ----------------------------------------------------------------------------------
 
 
-def _seek_kinks(phi: Pointwise) -> bool:
-    lines = np.random.default_rng(0).normal(size=(3, 2, phi.arity))
-    try:
-        return not any(kink.order < 2 for start, step in lines for kink in kinks(_along(phi, start, step)))
-    except TypeError:
-        return False
+def _by_parts(pair: _Pair, primals: tuple, moving: dict, *, side: int) -> Any:
+    """½ Σ dA_ij E[∂_i∂_jφ ψ] for one side, by one derivative of φ and one of ψ."""
+    if not moving:
+        return 0.0
+    law, lp, rp = primals
+    if side:
+        pair, law, lp, rp = pair._replace(phi=pair.psi, psi=pair.phi), _swapped(law), rp, lp
+    slopes = _last(_levers(pair, lp, rp))(law, lp, rp)
+    inverse, across = _regression(law)
+    levers = jnp.einsum("ik...,kj...->ij...", slopes, inverse)
+    if pair.psi.arity:
+        both = _moment(pair.phi, pair.psi, (1, 1), pair.accuracy)(law, lp, rp)
+        levers = levers - jnp.einsum("il...,jl...->ij...", both, across)
+    return 0.5 * sum(t * levers[at] for at, t in moving.items())
 
 
-def _along(phi: Pointwise, start: np.ndarray, step: np.ndarray) -> Pointwise:
-    """φ on the line start + t·step, a function of t."""
-    return Pointwise(lambda t: phi.fn(*(a + b * t for a, b in zip(start.tolist(), step.tolist(), strict=True))), 1)
+def _levers(pair: _Pair, lp: tuple, rp: tuple) -> Callable[..., Array]:
+    """E[∂_iφ ψ (u_j - m_j)], shape (p, p, *law)."""
+    slope, other, p = tower(pair.phi, 1), tower(pair.psi, 0), pair.phi.arity
+
+    def integral(law: tuple, lp: tuple, rp: tuple) -> Array:
+        def integrand(u: Array, v: Array, centred: Array) -> Array:
+            return _outer(slope(u, lp) * other(v, rp), 1, centred[:p], 1)
+
+        return _integrate(integrand, law, (lp, rp), pair.rule)
+
+    return integral
 
 
-def _nodes(n: int, smooth: bool, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
-    return _tensor(n, accuracy, TENSOR[n]) if smooth and n in TENSOR else _lattice(n)
+def _by_score(pair: _Pair, orders: tuple[int, int], primals: tuple, moving: tuple) -> Array:
+    """E[F (½ yᵀdΣy - ½ tr Σ⁺dΣ + y·dm)] for F = Dᵏφ ⊗ Dˡψ, y = Σ⁺(x - m)."""
+    p, count = pair.phi.arity, sum(orders)
+    inverse = _pseudo_inverse(_covariance(primals[0]))
+    centre = _moment(pair.phi, pair.psi, orders, pair.accuracy)(*primals)
+    left, right, cross, m1, m2 = moving
+    pairs = {**left, **{(p + i, p + j): t for (i, j), t in right.items()}}
+    pairs |= {(i, p + j): 2 * t for (i, j), t in cross.items()}
+    total = 0.0
+    if pairs:
+        second = _last(_scores(pair, orders, 2))(*primals)
+        y = _inverted(_inverted(second, inverse, count), inverse, count + 1)
+        for (a, b), t in pairs.items():
+            total = total + 0.5 * t * (y[(slice(None),) * count + (a, b)] - centre * inverse[a, b])
+    means = {**m1, **{(p + i,): t for (i,), t in m2.items()}}
+    if means:
+        first = _inverted(_last(_scores(pair, orders, 1))(*primals), inverse, count)
+        total = total + sum(t * first[(slice(None),) * count + at] for at, t in means.items())
+    return total
 
 
-@lru_cache(maxsize=16)
-def _tensor(n: int, accuracy: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (n, K) and weights (K,) of N(0, 1)ⁿ, without those whose share of E[(1+|z|²)²] is negligible."""
-    x, w = np.polynomial.hermite_e.hermegauss(count)
-    nodes = np.stack([g.ravel() for g in np.meshgrid(*[x] * n, indexing="ij")])
-    weights = np.prod(np.stack([g.ravel() for g in np.meshgrid(*[w / w.sum()] * n, indexing="ij")]), 0)
-    share = weights * (1 + np.sum(nodes**2, 0)) ** 2
-    order = np.argsort(share)
-    keep = np.sort(order[np.cumsum(share[order]) > 1e-2 * accuracy])
-    return nodes[:, keep], weights[keep] / weights[keep].sum()
+def _inverted(a: Array, inverse: Array, axis: int) -> Array:
+    """Σ⁺ on one index axis of a."""
+    moved = jnp.moveaxis(a, axis, 0)
+    lead = moved.ndim - 1 - (inverse.ndim - 2)
+    matrix = inverse.reshape(*inverse.shape[:2], *[1] * lead, *inverse.shape[2:])
+    return jnp.moveaxis(jnp.sum(matrix * moved[None], 1), 0, axis)
 
 
-def _points(n: int) -> int:
-    """Nodes of one lattice, a prime."""
-    return 16381 if n <= 6 else 4093
+def _scores(pair: _Pair, orders: tuple[int, int], power: int) -> Callable[..., Array]:
+    """E[F (x - m)^⊗power], shape (*F, n, …, *law)."""
+
+    def integral(law: tuple, lp: tuple, rp: tuple) -> Array:
+        factor = _powers(pair, orders, lp, rp)
+
+        def integrand(u: Array, v: Array, centred: Array) -> Array:
+            out, indices = factor(u, v, centred), sum(orders)
+            for i in range(power):
+                out = _outer(out, indices + i, centred, 1)
+            return out
+
+        return _integrate(integrand, law, (lp, rp), pair.rule)
+
+    return integral
 
 
-@lru_cache(maxsize=16)
-def _lattice(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (n, shifts × points): Korobov's lattice, shifted at random, folded by the tent map, through the normal quantile."""
-    size = _points(n)
-    base = np.outer(_korobov(n, size), np.arange(size)) % size / size
-    shifts = np.random.default_rng(2024).random((n, SHIFTS, 1))
-    points = 1 - np.abs(2 * ((base[:, None] + shifts) % 1) - 1)
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        nodes = np.asarray(jax.scipy.special.ndtri(jnp.asarray(np.clip(points, 1e-16, 1 - 1e-16))))
-    count = SHIFTS * size
-    return nodes.reshape(n, count), np.full(count, 1 / count)
+def _last(integral: Callable[..., Array]) -> Callable[..., Array]:
+    """An integral that is not differentiated any more."""
+    guarded = jax.custom_jvp(integral)
+
+    @guarded.defjvp
+    def refuse(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+        raise NotImplementedError(
+            "derivatives of this order of an expectation of several Gaussians with kinks (a maximum, ReLU) have no rule; "
+            "use a smooth function, or differences of the kernel"
+        )
+
+    return guarded
 
 
-def _korobov(n: int, size: int) -> np.ndarray:
-    """(1, a, a², …) mod N with the least P₂ figure of merit (weights 1/j² on axis j) among random a."""
-    k = np.arange(size)
-    best, vector = np.inf, None
-    for a in np.random.default_rng(1).choice(np.arange(2, size // 2), 40, replace=False):
-        powers = np.asarray([pow(int(a), j, size) for j in range(n)])
-        product = np.ones(size)
-        for j, z in enumerate(powers):
-            t = k * int(z) % size / size
-            product = product * (1 + 2 * np.pi**2 * (t * t - t + 1 / 6) / (1 + j) ** 2)
-        if product.mean() < best:
-            best, vector = product.mean(), powers
-    return vector
+# --- the integral ---------------------------------------------------------------------------------------------------------
+
+
+def _integrate(integrand: Callable, law: tuple, others: tuple, rule: Rule) -> Array:
+    """Σ_k w_k integrand(u(z_k), v(z_k), x(z_k) - m), a chunk of nodes at a time."""
+    p = len(law[0])
+    leaves = [x for x in jax.tree.leaves((law, others)) if isinstance(x, jax.Array)]
+    shape = jnp.broadcast_shapes(*(x.shape for x in leaves))
+    covariance = _covariance(law, shape)
+    mean = jnp.stack([_spread(m, shape, covariance.dtype) for m in (*law[3], *law[4])])
+    count, chunk = rule.nodes(covariance, mean)
+    axis = -1 - len(shape)
+
+    def part(k: Array) -> Array:
+        centred, weights = chunk(k)
+        x = centred + mean[:, None]
+        values = integrand(x[:p], x[p:], centred)
+        return jnp.sum(weights * values, axis).astype(covariance.dtype)
+
+    start = jax.eval_shape(part, jnp.zeros((), int))
+    return lax.fori_loop(0, count, lambda k, total: total + part(k), jnp.zeros(start.shape, start.dtype))
+
+
+def _covariance(law: tuple, shape: tuple[int, ...] | None = None) -> Array:
+    """The joint covariance, (n, n, *law)."""
+    left, right, cross = law[:3]
+    rows = [(*left[i], *cross[i]) for i in range(len(left))]
+    rows += [(*(cross[i][j] for i in range(len(left))), *right[j]) for j in range(len(right))]
+    return _matrix(rows, law, shape)
+
+
+def _matrix(rows: Any, law: tuple, shape: tuple[int, ...] | None = None) -> Array:
+    leaves = jax.tree.leaves(law)
+    dtype = jnp.result_type(*leaves, jnp.float32)
+    shape = jnp.broadcast_shapes(*(x.shape for x in leaves)) if shape is None else shape
+    return jnp.stack([jnp.stack([_spread(x, shape, dtype) for x in row]) for row in rows])
+
+
+def _spread(x: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
+    return jnp.zeros(shape, dtype) if x is None else jnp.broadcast_to(x, shape).astype(dtype)
+
+
+def _swapped(law: tuple) -> tuple:
+    left, right, cross, m1, m2 = law
+    columns = tuple(tuple(row[j] for row in cross) for j in range(len(right)))
+    return right, left, columns, m2, m1
+
+
+def _regression(law: tuple) -> tuple[Array, Array]:
+    """A⁺ and A⁺C: the inverse covariance of u, and the slopes of v's regression on u."""
+    inverse = _pseudo_inverse(_matrix(law[0], law))
+    if not law[1]:
+        return inverse, inverse[:, :0]
+    return inverse, jnp.einsum("ij...,jl...->il...", inverse, _matrix(law[2], law))
+
+
+def _pseudo_inverse(covariance: Array) -> Array:
+    """Σ⁺ by eigenvalues, (n, n, ...); directions without variance (up to rounding) have none."""
+    values, vectors = jnp.linalg.eigh(jnp.moveaxis(covariance, (0, 1), (-2, -1)))
+    floor = 64 * jnp.finfo(values.dtype).eps * jnp.max(jnp.abs(values), -1, keepdims=True)
+    inverse = jnp.where(values > floor, 1 / jnp.where(values > floor, values, 1), 0)
+    return jnp.einsum("...ik,...k,...jk->ij...", vectors, inverse, vectors)

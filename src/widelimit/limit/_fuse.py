@@ -12,10 +12,8 @@ import numpy as np
 
 from widelimit import gaussian
 from widelimit import program as tp
-
-
-class FusionError(ValueError):
-    """A value is no coordinatewise function of Gaussian ones."""
+from widelimit.limit._positions import MOST, FusionError, as_sum, equal_reads, moves_only, reading
+from widelimit.limit._shared import shared
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,8 +31,11 @@ class Fused:
         used = {name for part in self.parts for name in _operations(part)}
         if not used & _JUMPING:
             return False
-        known = len(self.bases) == 1 and not self.params and not used & _UNBOUNDED
-        return bool(gaussian.jumps(self.phi, ())) if known else True
+        if used & _UNBOUNDED:
+            return True
+        if len(self.bases) > 1:
+            return gaussian.has_steps(self.phi)
+        return True if self.params else bool(gaussian.jumps(self.phi, ()))
 
 
 _UNBOUNDED = frozenset(("floor", "ceil", "round", "rem"))  # jumps without end, which are not searched for
@@ -70,15 +71,51 @@ def one_function(u: tp.Sum) -> bool:
 
 
 def _fuse(factors: tuple[tp.Value, ...]) -> Fused:
-    bases: dict[int, tp.Value] = {}
-    params: dict[int, tp.Known] = {}
+    found = _Ingredients({}, {}, {}, {})
     for factor in factors:
-        _collect(factor, bases, params)
-    if len(factors) == 1 and list(bases) == [id(factors[0])] and not params:
-        return Fused(gaussian.IDENTITY, tuple(bases.values()), (), factors)
-    fn = _function(factors, list(bases), list(params))
-    phi = gaussian.Pointwise(fn, len(bases), label=" · ".join(map(_label, factors)))
-    return Fused(phi, tuple(bases.values()), tuple(params.values()), factors)
+        _collect(factor, found)
+    bases, params = tuple(found.bases.values()), tuple(found.params.values())
+    if len(factors) == 1 and list(found.bases) == [id(factors[0])] and not params:
+        return Fused(gaussian.IDENTITY, bases, (), factors)
+    if len(bases) > MOST:
+        raise FusionError(
+            f"at {factors[0].where}: a nonlinearity couples {len(bases)} Gaussians, and expectations of more than {MOST} a side are too "
+            "inaccurate to be of use. Normalise or pool over fewer positions, or put a weight in between."
+        )
+    label, sources = " · ".join(map(_label, factors)), equal_reads(bases)
+    phi = shared(gaussian.Pointwise(_function(factors, found), len(bases), label=label), len(params), sources)
+    phi.remember("parameters", lambda: len(params))
+    phi.remember("sources", lambda: sources)
+    _check_stopped(factors, phi)
+    return Fused(phi, bases, params, factors)
+
+
+def _check_stopped(factors: tuple[tp.Value, ...], phi: gaussian.Pointwise) -> None:
+    """A stopped gradient is no matter where the value does not depend on it: the shift of a softmax by its maximum."""
+    if any(map(tp.is_stopped, factors)) and not gaussian.is_own_derivative(phi):
+        raise FusionError(
+            f"at {factors[0].where}: `stop_gradient` of a random value changes the derivative of the function it stands in, and so would "
+            "change the tangent kernel; there is no rule for that. To freeze parameters, use `learning_rates={path: 0}`."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ingredients:
+    """What a chain is made of: Gaussian bases, known parameters, which bases are the same, and the bases by what they read."""
+
+    bases: dict[int, tp.Value]
+    params: dict[int, tp.Known]
+    same: dict[int, int]
+    read: dict[Any, int]
+
+    def add(self, base: tp.Value) -> None:
+        """A base, or another name for one that reads the same positions of the same value."""
+        key = reading(base)
+        first = self.read.setdefault(key, id(base))
+        if first == id(base):
+            self.bases.setdefault(first, base)
+        else:
+            self.same[id(base)] = first
 
 
 def base_of(value: tp.Value) -> tp.Value:
@@ -100,21 +137,19 @@ def _number(known: tp.Known) -> Any:
     return None
 
 
-def _collect(x: tp.Value | tp.Known, bases: dict[int, tp.Value], params: dict[int, tp.Known]) -> None:
+def _collect(x: tp.Value | tp.Known, found: _Ingredients) -> None:
     if isinstance(x, tp.Known):
         if _number(x) is None:
-            params.setdefault(id(x), x)
+            found.params.setdefault(id(x), x)
         return
     if isinstance(x, tp.Given):
-        _collect(x.known, bases, params)
+        _collect(x.known, found)
         return
     if x.is_gaussian:
-        base = base_of(x)
-        bases.setdefault(id(base), base)
+        found.add(base_of(x))
         return
-    x = opened(x)
-    for part in _ingredients(x):
-        _collect(part, bases, params)
+    for part in _ingredients(opened(x)):
+        _collect(part, found)
 
 
 def opened(x: tp.Value) -> tp.Value:
@@ -128,17 +163,13 @@ def opened(x: tp.Value) -> tp.Value:
 
 
 def _push(x: tp.Image) -> tp.Value:
-    if not all(m.selection for m in x.maps) or any(m.key[0] == "pad" for m in x.maps if isinstance(m.key, tuple)):
-        raise FusionError(
-            f"at {x.where}: nonlinear values are summed over positions (or padded) and then enter another "
-            "nonlinearity without a weight in between; "
-            "there is no rule for it yet. Put a dense layer between them."
-        )
+    if not moves_only(x):
+        return as_sum(x)
 
     def moved(v: Any) -> Any:
         if isinstance(v, tp.Value):
             return tp.image(v, x.maps, x.shape)
-        return tp.map_known(v, x.maps, x.shape) if v.shape else v
+        return tp.map_known(_spread(v, x.h.shape), x.maps, x.shape) if v.shape else v
 
     inner = opened(x.h)
     match inner:
@@ -153,6 +184,13 @@ def _push(x: tp.Image) -> tp.Value:
     return x
 
 
+def _spread(known: tp.Known, shape: tuple[int, ...]) -> tp.Known:
+    """A known array repeated to all positions, which maps act on."""
+    if known.shape == shape:
+        return known
+    return tp.once(known, ("spread", shape), lambda: tp.apply(lambda a: jnp.broadcast_to(a, shape), shape, known))
+
+
 def _ingredients(x: tp.Value) -> tuple[tp.Value | tp.Known, ...]:
     match x:
         case tp.Pointwise():
@@ -162,13 +200,15 @@ def _ingredients(x: tp.Value) -> tuple[tp.Value | tp.Known, ...]:
     return x.parts
 
 
-def _function(factors: Sequence[tp.Value], bases: list[int], params: list[int]) -> Any:
+def _function(factors: Sequence[tp.Value], found: _Ingredients) -> Any:
     """The chain as a function of arrays; every part of it is computed once."""
+    names, same = [*found.bases, *found.params], found.same
 
     def fn(*arrays: Any) -> Any:
         floats = [jnp.asarray(a).dtype for a in arrays if jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)]
         dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
-        done = dict(zip([*bases, *params], arrays, strict=True))
+        done = dict(zip(names, arrays, strict=True))
+        done.update({other: done[first] for other, first in same.items()})
         result = None
         for factor in factors:
             value = _evaluate(factor, done, dtype)

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,13 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from widelimit.limit._stages import staged
+from widelimit import trace
+from widelimit.limit._stages import Staged, staged
 
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
 
 _AHEAD = 2  # tiles begun before the oldest one is waited for
 _CACHE_BYTES = 2**20  # an intermediate array of a tile: about half a core's share of cache
 _LINE = 64  # bytes
+_LONGEST = 512  # the longest side of a tile
+_STEP = 32  # between sides of large tiles
+_TILE_NUMBERS = 2**14  # what starting a tile costs, in numbers computed
+_KEPT = 1 / 8  # of the memory budget, for what depends on the inputs of one side alone
 _LIVE = 8 * (1 + _AHEAD)  # intermediate arrays of the largest size that are alive at once
 
 
@@ -33,22 +38,13 @@ class Gram:
     output_rank: int
     budget: float
 
-    def _tile(self, x1: list[Array], x2: list[Array]) -> list[Array]:
-        """All pairs of two lists of inputs, in stages compiled for their shape."""
-        made = vars(self).setdefault("_staged", {})
-        key = tuple((a.shape, a.dtype) for a in (*x1, *x2))
+    def _staged(self, structs: Sequence[tuple], side: int) -> Staged:
+        """The kernel of all pairs of two lists of inputs, in stages compiled for their shapes."""
+        made = vars(self).setdefault("_compiled", {})
+        key = (tuple(structs), side)
         if key not in made:
-            pair, count = self._program(tuple((a.shape[1:], a.dtype) for a in x1)), len(x1)
-
-            def evaluate(a: list[Array], b: list[Array]) -> list[Array]:
-                return jax.core.eval_jaxpr(pair.jaxpr, pair.consts, *a, *b)
-
-            def tile(*leaves: Array) -> list[Array]:
-                pairs = jax.vmap(jax.vmap(evaluate, (None, 0)), (0, None))
-                return pairs(list(leaves[:count]), list(leaves[count:]))
-
-            made[key] = staged(tile, *x1, *x2)
-        return made[key](*x1, *x2)
+            made[key] = staged(self.program(structs), (side, side))
+        return made[key]
 
     @functools.cached_property
     def _row(self) -> Callable:
@@ -58,25 +54,29 @@ class Gram:
         """All pairs; with x2 None the symmetric matrix of x1, of which half is computed."""
         symmetric, x2 = x2 is None, x1 if x2 is None else x2
         n1, n2 = x1[0].shape[0], x2[0].shape[0]
-        side = self.side(x1, n1, n2)
+        side = self.side(x1, n1, n2, symmetric)
         blocks = [(i, j) for i in range(0, n1, side) for j in range(0, n2, side) if not symmetric or i <= j]
+        kernel = self._staged([(a.shape[1:], a.dtype) for a in x1], side)
+        left, right = (_Blocks(kernel, x, side, one, self.budget) for x, one in ((x1, trace.LEFT), (x2, trace.RIGHT)))
         results: list[np.ndarray] | None = None
-        for (i, j), tile in _ahead(blocks, lambda i, j: self._tile(_rows(x1, i, side), _rows(x2, j, side)), progress):
+        for at, tile in _ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress):
             results = results or [_aligned((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
             for whole, part in zip(results, tile, strict=True):
-                self._fill(whole, np.asarray(part), (i, j), symmetric)
+                self._fill(whole, np.asarray(part), at, symmetric)
         # Nobody else holds the buffers, so JAX may have them as they are.
         return tuple(jax.device_put(r, may_alias=True) for r in results or ())
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
+        """Write a tile, and what mirrors it; of a tile on the diagonal the lower half mirrors the upper."""
         (i, j), (n1, n2) = at, whole.shape[:2]
         part = part[: n1 - i, : n2 - j]
-        if symmetric and i == j:
-            upper = np.triu(np.ones(part.shape[:2], bool)).reshape(*part.shape[:2], *[1] * (part.ndim - 2))
-            part = np.where(upper, part, self._mirrored(part))
-        whole[i : i + part.shape[0], j : j + part.shape[1]] = part
+        rows, columns = slice(i, i + part.shape[0]), slice(j, j + part.shape[1])
+        whole[rows, columns] = part
         if symmetric and i != j:
-            whole[j : j + part.shape[1], i : i + part.shape[0]] = self._mirrored(part)
+            whole[columns, rows] = self._mirrored(part)
+        elif symmetric:
+            lower = np.tri(*part.shape[:2], -1, bool).reshape(*part.shape[:2], *[1] * (part.ndim - 2))
+            np.copyto(whole[rows, columns], self._mirrored(part), where=lower)
 
     def _mirrored(self, part: np.ndarray) -> np.ndarray:
         """K(x', x): the inputs and the output axes of both sides exchanged."""
@@ -89,27 +89,35 @@ class Gram:
         parts = [self._row(_rows(x, i, step), _rows(x, i, step)) for i in range(0, n, step)]
         return tuple(jnp.concatenate(p)[:n] for p in zip(*parts, strict=True))
 
-    def side(self, x: list[Array], n1: int, n2: int) -> int:
-        """The side of a tile: small enough for cache and for the memory budget."""
+    def side(self, x: list[Array], n1: int, n2: int, symmetric: bool = False) -> int:
+        """The side of a tile: small enough for cache and for the memory budget, and such that little is computed in vain."""
         numbers = self._largest(tuple((a.shape[1:], a.dtype) for a in x))
         itemsize = max(a.dtype.itemsize for a in x)
-        pairs = min(_CACHE_BYTES / (numbers * itemsize), self.budget * 2**30 / (_LIVE * numbers * itemsize))
-        return int(max(1, min(math.isqrt(max(1, int(pairs))), 512, max(n1, n2))))
+        room = (1 - 2 * _KEPT) * self.budget * 2**30 / _LIVE
+        pairs = min(_CACHE_BYTES, room) / (numbers * itemsize)
+        limit = int(max(1, min(math.isqrt(max(1, int(pairs))), _LONGEST, max(n1, n2))))
+
+        def work(side: int) -> tuple[int, int]:
+            tiles = _tiles(n1, n2, side, symmetric)
+            return tiles * (side * side * numbers + _TILE_NUMBERS), -side
+
+        return min(_sides(limit), key=work)
 
     def _largest(self, structs: tuple) -> int:
         """The numbers in the largest array that a pair makes."""
-        program = self._program(structs)
+        program = self.program(structs)
         inputs = {math.prod(shape) for shape, _ in structs}
         sizes = [math.prod(v.aval.shape) for eqn in program.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "shape")]
         return max([1, *(s for s in sizes if s not in inputs)])
 
-    def _program(self, structs: tuple) -> Any:
-        """The pair's kernel, traced once for these shapes."""
+    def program(self, structs: Sequence[tuple]) -> Any:
+        """The kernel of a pair of inputs of these shapes and dtypes, traced once."""
         made = vars(self).setdefault("_programs", {})
-        if structs not in made:
-            leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in structs]
-            made[structs] = jax.make_jaxpr(self.pair)(leaves, leaves)
-        return made[structs]
+        key = tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in structs)
+        if key not in made:
+            leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key]
+            made[key] = jax.make_jaxpr(self.pair)(leaves, leaves)
+        return made[key]
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -118,6 +126,39 @@ def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     raw = np.empty(size + _LINE, np.uint8)
     start = -raw.ctypes.data % _LINE
     return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _sides(limit: int) -> list[int]:
+    """Sides of a tile that are tried.
+
+    Large ones come in steps, so that few shapes are compiled, and are odd multiples of a cache line, as rows a power of two
+    apart share their place in a cache.
+    """
+    least = (limit + 1) // 2
+    if limit < 8 * _STEP:
+        return list(range(least, limit + 1))
+    return [s for s in range(_STEP // 2, limit + 1, _STEP) if s >= least]
+
+
+def _tiles(n1: int, n2: int, side: int, symmetric: bool) -> int:
+    rows, columns = -(-n1 // side), -(-n2 // side)
+    return rows * (rows + 1) // 2 if symmetric else rows * columns
+
+
+class _Blocks:
+    """The inputs of a side in blocks: with all that depends on them alone, kept, where that takes a small part of the budget."""
+
+    def __init__(self, kernel: Staged, x: list[Array], length: int, side: int, budget: float) -> None:
+        self.kernel, self.x, self.length, self.side = kernel, x, length, side
+        self.small = kernel.alone_bytes(side) * x[0].shape[0] <= _KEPT * budget * 2**30
+        self.kept: dict[int, Any] = {}
+
+    def __call__(self, start: int) -> Any:
+        if not self.small:
+            return _rows(self.x, start, self.length)
+        if start not in self.kept:
+            self.kept[start] = self.kernel.alone(_rows(self.x, start, self.length), self.side)
+        return self.kept[start]
 
 
 def _rows(x: list[Array], start: int, count: int) -> list[Array]:

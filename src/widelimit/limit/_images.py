@@ -56,14 +56,20 @@ def split_for_maps(r: Request) -> frozenset[int]:
 
 def through_maps(recursion: Any, r: Request) -> Array | None:
     """K of images: the maps of u act on its axes, those of v on its own; what both share acts once."""
-    of_u, of_v = maps_of(r.u), maps_of(r.v)
-    match = _inner_match(of_u, of_v, r)
-    inner = r.replace(u=source_of(r.u), v=source_of(r.v), match=match)
+    inner = sources(r)
     k = recursion.second(inner)
-    if k is None:
-        return None
-    k = tp.apply_maps(k, of_u, lambda m: recursion.known(m, r.sides[0]))
-    return _apply_right(recursion, k, of_v, match, r)
+    return None if k is None else through_both(recursion, k, inner.match, r)
+
+
+def through_both(recursion: Any, k: Array, match: Match, r: Request) -> Array:
+    """The maps of both sides on an array over the sources' positions, matched as `match` says."""
+    k = tp.apply_maps(k, maps_of(r.u), lambda m: recursion.known(m, r.sides[0]))
+    return _apply_right(recursion, k, maps_of(r.v), match, r)
+
+
+def sources(r: Request) -> Request:
+    """What the images of a request are images of."""
+    return r.replace(u=source_of(r.u), v=source_of(r.v), match=_inner_match(maps_of(r.u), maps_of(r.v), r))
 
 
 def _inner_match(of_u: tuple[tp.AxisMap, ...], of_v: tuple[tp.AxisMap, ...], r: Request) -> Match:

@@ -23,6 +23,7 @@ from widelimit.limit._printed import Program
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
 
+_BUDGET = 1.0  # GiB of working memory
 _FRAMES = 20  # nested calls a value of the program takes
 
 
@@ -143,7 +144,9 @@ class Kernel:
 
     # --- Gram matrices ------------------------------------------------------------------------------------------------
 
-    def __call__(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Kernels:
+    def __call__(
+        self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = _BUDGET
+    ) -> Kernels:
         """NNGP and NTK of all pairs: (N1, N2) [+ finite output axes of side 1, of side 2].
 
         Without `x2` the matrix is symmetric and half of it is computed. `budget` bounds the working memory in GiB beyond
@@ -151,21 +154,21 @@ class Kernel:
         """
         return Kernels(*self._gram(x1, x2, self.pair, "both", progress=progress, budget=budget))
 
-    def nngp(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
+    def nngp(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = _BUDGET) -> Array:
         """The NNGP of all pairs."""
         return self._gram(x1, x2, self._pair_nngp, "nngp", progress=progress, budget=budget)[0]
 
-    def ntk(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0) -> Array:
+    def ntk(self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = _BUDGET) -> Array:
         """The NTK of all pairs."""
         return self(x1, x2, progress=progress, budget=budget).ntk
 
     def diagonal(self, x: PyTree) -> Kernels:
         """NNGP and NTK of each input with itself: (N,) [+ finite output axes of both sides]."""
         leaves = check_batch(self.reading, x, "kernel.diagonal(x)")
-        return Kernels(*self._grams("both", self.pair, 1.0).diagonal(leaves))
+        return Kernels(*self._grams("both", self.pair, _BUDGET).diagonal(leaves))
 
     def ntk_by_weight(
-        self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = 1.0
+        self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = _BUDGET
     ) -> dict[str, Array]:
         """The share of every trained parameter; the shares add up to the NTK."""
         trained = [p for p, parameter in self.reading.parameters.items() if parameter.rate]
@@ -278,10 +281,9 @@ class Kernel:
         return explain(self.reading, self.accuracy)
 
     def check(self) -> None:
-        """Run the recursion on shapes alone, so that what has no rule is refused at once."""
-        example = jax.tree_util.tree_unflatten(self.reading.structure, self.reading.inputs)
+        """Trace the kernel of a pair on shapes alone, so that what has no rule is refused at once."""
         try:
-            jax.eval_shape(self.pair, example, example)
+            self._grams("both", self.pair, _BUDGET).program([(s.shape, s.dtype) for s in self.reading.inputs])
         except trace.Refusal:
             raise
         except ValueError as error:

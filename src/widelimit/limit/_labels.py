@@ -27,9 +27,13 @@ def right_into(a: Array | None, r: Request) -> Array | None:
     """An array over the axes of v, broadcastable against the result."""
     if a is None or a.ndim == 0:
         return a
-    free = free_axes(r.match)
-    rank_u = len(r.u.shape)
-    targets = [rank_u + free.index(i) if m is None else m for i, m in enumerate(r.match)]
+    return placed(a, len(r.u.shape), r.match)
+
+
+def placed(a: Array, rank_u: int, match: tuple[int | None, ...]) -> Array:
+    """Axes of v as those of u they are matched with; the others after the `rank_u` axes of u."""
+    free = free_axes(match)
+    targets = [rank_u + free.index(i) if m is None else m for i, m in enumerate(match)]
     order = sorted(range(a.ndim), key=lambda i: targets[i])
     shape = [1] * (rank_u + len(free))
     for i, t in enumerate(targets):

@@ -21,12 +21,13 @@ from jax import Array
 
 from widelimit import gaussian
 from widelimit import program as tp
+from widelimit.limit._difference import Gap, gap_of, is_positive, second_moments
 from widelimit.limit._fuse import Fused, fused, one_function
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
-from widelimit.limit._request import Match, Request
-from widelimit.limit._stages import boundary
-from widelimit.limit._weights import split_for_weights, through_vector, through_weight
+from widelimit.limit._request import Request, same_positions
+from widelimit.limit._stages import boundary, in_one
+from widelimit.limit._weights import data_product, split_for_weights, through_vector, through_weight
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,6 +52,9 @@ class Recursion:
         self._second: dict[Any, Array | None] = {}
         self._mean: dict[Any, Array | None] = {}
         self._known: dict[Any, Array] = {}
+        self._products: dict[Any, Array] = {}
+        self._gaps: dict[Any, Gap] = {}
+        self._carried: dict[Any, Array] = {}
 
     # --- what the example determines ----------------------------------------------------------------------------------
 
@@ -108,7 +112,7 @@ class Recursion:
         return self._expected((u,), side)
 
     def _expected(self, factors: tuple[tp.Value, ...], side: int) -> Array | None:
-        same = Request(factors[0], factors[0], (side, side), identity(factors[0]))
+        same = Request(factors[0], factors[0], (side, side), same_positions(factors[0]))
         return self.product(factors, (), same)
 
     # --- second moments -----------------------------------------------------------------------------------------------
@@ -154,6 +158,32 @@ class Recursion:
 
     def covariance(self, path: str, sides: tuple[int, int]) -> Any:
         return self.variances[path] if sides[0] == sides[1] else self.cross[path]
+
+    def apart(self, path: str, sides: tuple[int, int]) -> Any:
+        """The variance less the covariance of the two copies of a parameter; None where they are one."""
+        variance, covariance = self.variances[path], self.covariance(path, sides)
+        if sides[0] == sides[1] or self.cross is self.variances or _equal(variance, covariance):
+            return None
+        return jax.lax.stop_gradient(variance - covariance)
+
+    def data_product(self, r: Request) -> Array:
+        """The products of the inputs of one weight, made once."""
+        key = (r.u.h, r.v.h, r.u.contracted, r.v.contracted, r.sides, r.match)
+        if key not in self._products:
+            self._products[key] = data_product(self, r)
+        return self._products[key]
+
+    # --- squared differences ------------------------------------------------------------------------------------------
+
+    def gap(self, r: Request) -> Gap:
+        """E[(Z^u − Z^v)²] as requested, 0.0 where it is zero by structure, None where it has no rule (`_difference`)."""
+        if r.key not in self._gaps:
+            self._gaps[r.key] = gap_of(self, r)
+        return self._gaps[r.key]
+
+    def carried(self, phi: Fused, psi: Fused, r: Request) -> Array | None:
+        """The gap of two functions that was found with the expectation of their product."""
+        return self._carried.get((phi, psi, r.sides, r.match))
 
     # --- products of values -------------------------------------------------------------------------------------------
 
@@ -211,14 +241,33 @@ class Recursion:
         return _total([with_(t) for t in factor.terms])
 
     def _expectation(self, phi: Fused, psi: Fused, r: Request) -> Array:
-        """E[φ(u)ψ(v)] under the joint law of the bases."""
-        if r.sides != (0, 1):
-            return self._cast(self._integral(phi, psi, r))
-        jumping = self.base is not None and (phi.has_jumps or psi.has_jumps)
-        return boundary(self._cast(self._almost_everywhere(phi, psi, r) if jumping else self._integral(phi, psi, r)))
+        """E[φ(u)ψ(v)] under the joint law of the bases; their gap is kept beside it."""
+        jumping = r.sides == (0, 1) and self.base is not None and (phi.has_jumps or psi.has_jumps)
+        value, gap = (self._almost_everywhere if jumping else self._integral)(phi, psi, r)
+        value, gap = self._cast(value), None if gap is None else self._cast(gap)
+        if r.sides == (0, 1):
+            value, gap = self._written(phi, psi, r, (value, gap))
+        if gap is not None:
+            self._carried[phi, psi, r.sides, r.match] = jnp.broadcast_to(gap, r.shape)
+        return value
 
-    def _integral(self, phi: Fused, psi: Fused, r: Request, slope: tuple[int, int] | None = None) -> Array:
-        """E[φψ], or E[∂_iφ ∂_jψ] for `slope` = (i, j)."""
+    def _written(
+        self, phi: Fused, psi: Fused, r: Request, found: tuple[Array, Array | None]
+    ) -> tuple[Array, Array | None]:
+        """Both to memory; as one array where the sign can tell which of them is kept."""
+        value, gap = found
+        if gap is None:
+            return boundary(value), None
+        single = len(phi.parts) == len(psi.parts) == 1
+        if not single or not all(gaussian.is_nonnegative(f.phi) for f in (phi, psi)):
+            return boundary(value), boundary(gap)
+        squares = second_moments(self, r.replace(u=phi.parts[0], v=psi.parts[0], centred=False))
+        return in_one(*jnp.broadcast_arrays(value, gap, *squares))
+
+    def _integral(
+        self, phi: Fused, psi: Fused, r: Request, slope: tuple[int, int] | None = None
+    ) -> tuple[Array, Array | None]:
+        """E[φψ], or E[∂_iφ ∂_jψ] for `slope` = (i, j); and E[(φ − ψ)²] where it has a closed form."""
         joint = (
             self._block(phi, phi, r, (0, 0)),
             self._block(psi, psi, r, (1, 1)),
@@ -229,23 +278,38 @@ class Recursion:
         left = tuple(into(self.known(p, r.sides[0]), r) for p in phi.params)
         right = tuple(right_into(self.known(p, r.sides[1]), r) for p in psi.params)
         f, g = (phi.phi, psi.phi) if slope is None else map(gaussian.derivative, (phi.phi, psi.phi), slope)
-        return _expect(f, g, self.accuracy)(joint, left, right)
+        gap = self._gap_of_bases(phi, psi, (f, g), r)
+        positive = gap is not None and phi.bases == psi.bases and is_positive(phi.bases[0])
+        return _expect(f, g, self.accuracy, positive)((*joint, gap), left, right)
 
-    def _almost_everywhere(self, phi: Fused, psi: Fused, r: Request) -> Array:
+    def _gap_of_bases(
+        self, phi: Fused, psi: Fused, functions: tuple[gaussian.Pointwise, ...], r: Request
+    ) -> Array | None:
+        """E[(u − v)²] of centred arguments of functions with kinks, the only ones that need it."""
+        if (len(phi.bases), len(psi.bases)) != (1, 1) or phi.params or psi.params:
+            return None
+        (u,), (v,) = phi.bases, psi.bases
+        centred = self.mean(u, r.sides[0]) is None and self.mean(v, r.sides[1]) is None
+        if not centred or not all(map(gaussian.has_kink, functions)):
+            return None
+        gap = self.gap(r.between(u, v, (0, 1), centred=True))
+        return gap if isinstance(gap, Array) else None
+
+    def _almost_everywhere(self, phi: Fused, psi: Fused, r: Request) -> tuple[Array, Array | None]:
         """E[φψ] whose derivative in the weights' cross-covariances is E[∂_iφ ∂_jψ] with derivatives almost everywhere.
 
         The tangent kernel of a network is made of the derivatives that backpropagation takes, which do not see jumps;
         the derivative of E[φψ] itself does (Price's identity holds for distributions). So the value is that at the
         base, cross = variances, and what the cross-covariances add to it, zero there, is linear.
         """
-        value = self.base._integral(phi, psi, r)
+        value, gap = self.base._integral(phi, psi, r)
         for i, a in enumerate(phi.bases):
             for j, b in enumerate(psi.bases):
                 pair = r.between(a, b, (0, 1), centred=True)
                 moved, still = self.second(pair), self.base.second(pair)
                 if moved is not None:
-                    value = value + self.base._integral(phi, psi, r, (i, j)) * (moved - still)
-        return value
+                    value = value + self.base._integral(phi, psi, r, (i, j))[0] * (moved - still)
+        return value, gap
 
     def _block(self, phi: Fused, psi: Fused, r: Request, ends: tuple[int, int]) -> tuple[tuple[Array | None, ...], ...]:
         place = {(0, 0): into, (1, 1): right_into, (0, 1): lambda a, _: a}[ends]
@@ -254,26 +318,35 @@ class Recursion:
         )
 
 
-def _expect(phi: gaussian.Pointwise, psi: gaussian.Pointwise, accuracy: float) -> Callable[..., Array]:
-    """E[φψ] as a function of the joint law's arrays, traced once for the same functions and shapes."""
+def _expect(
+    phi: gaussian.Pointwise, psi: gaussian.Pointwise, accuracy: float, positive: bool
+) -> Callable[..., tuple[Array, Array | None]]:
+    """E[φψ] and E[(φ − ψ)²] as functions of the joint law's arrays, traced once for the same functions and shapes.
 
-    def make() -> Callable[..., Array]:
-        def expect(joint: tuple, left: tuple, right: tuple) -> Array:
-            return gaussian.expect(
-                phi, psi, gaussian.Joint(*joint), left_params=left, right_params=right, accuracy=accuracy
-            )
+    The second is None without a gap of the arguments or a closed form. Both are in one program, which finds the angle once.
+    """
+
+    def make() -> Callable[..., tuple[Array, Array | None]]:
+        def expect(joint: tuple, left: tuple, right: tuple) -> tuple[Array, Array | None]:
+            law = gaussian.Joint(*joint, positive=positive)
+            value = gaussian.expect(phi, psi, law, left_params=left, right_params=right, accuracy=accuracy)
+            return value, None if law.gap is None else gaussian.squared_difference(phi, psi, law)
 
         return jax.jit(expect)
 
     made = vars(phi).setdefault("_expectations", {})
-    key = (psi, accuracy)
+    key = (psi, accuracy, positive)
     if key not in made:
         made[key] = make()
     return made[key]
 
 
-def identity(u: tp.Value) -> Match:
-    return tuple(range(len(u.shape)))
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two numbers are known to be equal; one that is being traced is not known."""
+    try:
+        return float(a) == float(b)
+    except (TypeError, jax.errors.ConcretizationTypeError):
+        return False
 
 
 def _flat(factors: Sequence[tp.Value]) -> list[tp.Value]:

@@ -43,7 +43,12 @@ class Request:
         if ends == (0, 1):
             return Request(a, b, self.sides, self.match, centred)
         side = self.sides[ends[0]]
-        return Request(a, b, (side, side), tuple(range(len(a.shape))), centred)
+        return Request(a, b, (side, side), same_positions(a), centred)
+
+
+def same_positions(u: tp.Value) -> Match:
+    """Both sides at the same positions."""
+    return tuple(range(len(u.shape)))
 
 
 def complete(u: tp.Value, v: tp.Value, sides: tuple[int, int]) -> Request:

@@ -18,7 +18,7 @@ class SharingError(ValueError):
 
 def split_for_weights(r: Request) -> frozenset[int]:
     """Axes of v under a window that are matched with another axis than their own, or with another window."""
-    kept_u, kept_v = _kept(r.u), _kept(r.v)
+    kept_u, kept_v = kept(r.u), kept(r.v)
 
     def fits(j: int, i: int) -> bool:
         if (i < len(kept_u)) != (j < len(kept_v)):
@@ -28,7 +28,7 @@ def split_for_weights(r: Request) -> frozenset[int]:
     return frozenset(j for j, i in enumerate(r.match) if i is not None and not fits(j, i))
 
 
-def _kept(g: tp.MatMul) -> list[int]:
+def kept(g: tp.MatMul) -> list[int]:
     return [i for i in range(len(g.h.shape)) if i not in g.contracted]
 
 
@@ -41,12 +41,12 @@ def through_weight(recursion: Any, r: Request) -> Array | None:
     u, v = r.u, r.v
     if not shares(u.weight, v.weight):
         return None
-    k = _sources(recursion, r)
+    k = contracted(recursion, r)
     if k is None:
         return None
-    k = _slide(k, r)
+    k = slide(k, r)
     k = k * (recursion.covariance(u.weight.path, r.sides) * u.weight.amplitude * v.weight.amplitude)
-    return _with_independent(_new_axes(k, r), r, zip(u.independent, v.independent, strict=True))
+    return with_independent(new_axes(k, r), r, zip(u.independent, v.independent, strict=True))
 
 
 def through_vector(recursion: Any, r: Request) -> Array | None:
@@ -57,21 +57,24 @@ def through_vector(recursion: Any, r: Request) -> Array | None:
     covariance = recursion.covariance(u.weight.path, r.sides) * u.weight.amplitude * v.weight.amplitude
     value = jnp.asarray(covariance, recursion.dtype)
     axes = zip(range(len(u.shape)), range(len(v.shape)), strict=True)
-    return _with_independent(value.reshape((1,) * len(r.shape)), r, axes)
+    return with_independent(value.reshape((1,) * len(r.shape)), r, axes)
 
 
-def _sources(recursion: Any, r: Request) -> Array | None:
+def contracted(recursion: Any, r: Request) -> Array | None:
     """Σ over the contracted axes of K(h, h'): axes kept of u, then those of v that are not matched."""
-    u, v = r.u, r.v
-    match = _source_match(r)
-    if isinstance(u.h, tp.Given) and isinstance(v.h, tp.Given):
-        return _data_product(recursion, r, match)
-    k = recursion.second(Request(u.h, v.h, r.sides, match))
-    return None if k is None else k.sum(u.contracted)
+    if isinstance(r.u.h, tp.Given) and isinstance(r.v.h, tp.Given):
+        return recursion.data_product(r)
+    k = recursion.second(source_request(r))
+    return None if k is None else k.sum(r.u.contracted)
+
+
+def source_request(r: Request) -> Request:
+    """K(h, h') at the positions that K(W h, W h') needs."""
+    return Request(r.u.h, r.v.h, r.sides, _source_match(r))
 
 
 def _source_match(r: Request) -> Match:
-    kept_u, kept_v = _kept(r.u), _kept(r.v)
+    kept_u, kept_v = kept(r.u), kept(r.v)
     match: list[int | None] = [None] * len(r.v.h.shape)
     for i, j in zip(r.u.contracted, r.v.contracted, strict=True):
         match[j] = i
@@ -81,20 +84,28 @@ def _source_match(r: Request) -> Match:
     return tuple(match)
 
 
-def _data_product(recursion: Any, r: Request, match: Match) -> Array:
+def data_product(recursion: Any, r: Request) -> Array:
     """Known arrays are multiplied and summed at once, as a matrix product."""
-    u, v = r.u, r.v
+    u, v, match = r.u, r.v, _source_match(r)
     a, b = (jnp.broadcast_to(recursion.known(g.h.known, s), g.h.shape) for g, s in zip((u, v), r.sides, strict=True))
     rank = len(u.h.shape)
     labels_b = [rank + i if m is None else m for i, m in enumerate(match)]
-    result = [*_kept(u), *(rank + i for i in free_axes(match))]
+    result = [*kept(u), *(rank + i for i in free_axes(match))]
     return jnp.einsum(a, list(range(rank)), b, labels_b, result)
 
 
-def _slide(k: Array, r: Request) -> Array:
+def slide(k: Array, r: Request) -> Array:
     """Σ over the taps: both sides read at the same tap."""
-    kept_u, kept_v = _kept(r.u), _kept(r.v)
+    for window, axes in taps(r):
+        k = window.sum(k, *axes)
+    return k
+
+
+def taps(r: Request) -> list[tuple[tp.Window, tuple[int, ...]]]:
+    """Each window, with the axes of K(h, h') that it slides along: one where both sides are matched, else one a side."""
+    kept_u, kept_v = kept(r.u), kept(r.v)
     free = [j for j in range(len(kept_v)) if r.match[j] is None]
+    found: list[tuple[tp.Window, tuple[int, ...]]] = []
     for axis in range(len(kept_u)):
         window = _window(r.u, axis)
         if window.trivial:
@@ -104,19 +115,19 @@ def _slide(k: Array, r: Request) -> Array:
                 f"at {r.u.where}: one filter is used with different strides, dilations or paddings; there is no rule "
                 "for the covariance between them"
             )
-        k = window.sum(k, axis) if r.match[axis] is not None else window.sum(k, axis, len(kept_u) + free.index(axis))
-    return k
+        found.append((window, (axis,) if r.match[axis] is not None else (axis, len(kept_u) + free.index(axis))))
+    return found
 
 
-def _new_axes(k: Array, r: Request) -> Array:
+def new_axes(k: Array, r: Request) -> Array:
     """Room for axes that only number matrices."""
-    kept_u, kept_v = len(_kept(r.u)), len(_kept(r.v))
+    kept_u, kept_v = len(kept(r.u)), len(kept(r.v))
     fresh = len(r.u.shape) - kept_u
     last = len([j for j in free_axes(r.match) if j >= kept_v])
     return k.reshape(*k.shape[:kept_u], *[1] * fresh, *k.shape[kept_u:], *[1] * last)
 
 
-def _with_independent(k: Array, r: Request, pairs: Any) -> Array:
+def with_independent(k: Array, r: Request, pairs: Any) -> Array:
     """δ between the positions of independent matrices."""
     rank, free = len(r.u.shape), free_axes(r.match)
     for i, j in pairs:

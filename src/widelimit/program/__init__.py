@@ -29,6 +29,7 @@ from widelimit.program._value import (
     Value,
     Vector,
     Weight,
+    is_stopped,
 )
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -159,3 +159,12 @@ class Product(Value):
 
 def size(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
+
+
+def is_stopped(value: Value) -> bool:
+    """Whether a gradient is stopped in the nonlinear chain that a value ends."""
+    made = vars(value)
+    if "_stopped" not in made:
+        here = isinstance(value, Pointwise) and value.name == "stop_gradient"
+        made["_stopped"] = not value.is_gaussian and (here or any(map(is_stopped, value.parts)))
+    return made["_stopped"]

@@ -1,8 +1,28 @@
 """From the code of a network to its Tensor Program."""
 
 from widelimit.trace._abstract import Parameter, Refusal
-from widelimit.trace._jaxpr import cut_program
+from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
+from widelimit.trace._jaxpr import opened
 from widelimit.trace._read import Rates, Reading, ingredients, reachable, read
+from widelimit.trace._same import program_key
 from widelimit.trace._scale import Scale
 
-__all__ = ["Parameter", "Rates", "Reading", "Refusal", "Scale", "cut_program", "ingredients", "reachable", "read"]
+__all__ = [
+    "BOTH",
+    "LEFT",
+    "RIGHT",
+    "Cut",
+    "Parameter",
+    "Piece",
+    "Rates",
+    "Reading",
+    "Refusal",
+    "Scale",
+    "cut",
+    "ingredients",
+    "made_again",
+    "opened",
+    "program_key",
+    "reachable",
+    "read",
+]

@@ -192,6 +192,15 @@ def body_of(step: Step) -> Body:
     return step.bodies(_CALLS[step.name])[0]
 
 
+def called(eqn: Any) -> Body | None:
+    """What an equation evaluates if it is a call."""
+    return opened(eqn.params[_CALLS[eqn.primitive.name]]) if eqn.primitive.name in _CALLS else None
+
+
+def is_literal(atom: Any) -> bool:
+    return isinstance(atom, core.Literal)
+
+
 def callable_of(body: Body) -> Callable:
     """The body as a function of arrays: for evaluating what is known."""
 
@@ -210,107 +219,3 @@ def primitives() -> dict[str, Any]:
     """Every primitive that `jax.lax` and `jax.extend` export, by name."""
     found = [getattr(m, n) for m in (jax.lax, core.primitives) for n in dir(m) if n.endswith("_p")]
     return {p.name: p for p in found if isinstance(p, core.Primitive)}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Piece:
-    """Consecutive equations of a program as a function: values are known by number."""
-
-    run: Callable[..., list[Any]]
-    reads: tuple[int, ...]
-    makes: tuple[int, ...]
-    structs: tuple[Any, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Cut:
-    """A program in pieces; equations of the primitive at which it is cut pass values through."""
-
-    pieces: tuple[Piece, ...]
-    consts: dict[int, Any]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-
-_LARGE = 2**13  # entries of an array that is worth a piece of its own
-_TOGETHER = 8  # small arrays in a piece
-
-
-def cut_program(fn: Callable, *args: Any, at: str) -> Cut:
-    """The program of `fn`, cut after every run of equations of the primitive `at`."""
-    body, _ = trace(fn, *args)
-    jaxpr, numbers = body.jaxpr, _Numbers()
-    consts = {numbers.of(v): value for v, value in zip(jaxpr.constvars, body.consts, strict=False)}
-    inputs = tuple(numbers.of(v) for v in jaxpr.invars)
-    groups = _groups(jaxpr.eqns, at, numbers)
-    for literal in (v for v in jaxpr.outvars if isinstance(v, core.Literal)):
-        consts[numbers.literal(literal)] = np.asarray(literal.val, literal.aval.dtype)
-    outputs = tuple(numbers.literal(v) if isinstance(v, core.Literal) else numbers.of(v) for v in jaxpr.outvars)
-    wanted = set(outputs)
-    pieces: list[Piece] = []
-    for eqns in reversed(groups):
-        piece = _piece(eqns, wanted, numbers)
-        wanted |= set(piece.reads)
-        pieces.insert(0, piece)
-    return Cut(tuple(pieces), consts, inputs, outputs)
-
-
-class _Numbers:
-    """A number for each variable; the output of a cut is the number of its input."""
-
-    def __init__(self) -> None:
-        self.table: dict[Any, int] = {}
-        self.avals: dict[int, Any] = {}
-
-    def of(self, var: Any) -> int:
-        if var not in self.table:
-            self.table[var] = len(self.table)
-            self.avals[self.table[var]] = var.aval
-        return self.table[var]
-
-    def literal(self, literal: Any) -> int:
-        return self.table.setdefault(id(literal), len(self.table))
-
-    def alias(self, new: Any, old: Any) -> None:
-        self.table[new] = self.of(old)
-
-
-def _groups(eqns: Sequence[Any], at: str, numbers: _Numbers) -> list[list[Any]]:
-    """The equations between cuts.
-
-    Large arrays are cut at once; of small ones a few are computed together, as their program takes longer to compile
-    than to run.
-    """
-    groups: list[list[Any]] = [[]]
-    weight, marked = 0.0, False
-    for eqn in eqns:
-        if eqn.primitive.name == at and not any(isinstance(v, core.Literal) for v in eqn.invars):
-            for new, old in zip(eqn.outvars, eqn.invars, strict=True):
-                numbers.alias(new, old)
-            weight += 0.0 if marked else 1.0 if eqn.invars[0].aval.size >= _LARGE else 1.0 / _TOGETHER
-            marked = True
-            continue
-        if weight >= 1 and groups[-1]:
-            groups.append([])
-            weight = 0.0
-        marked = False
-        groups[-1].append(eqn)
-    return [g for g in groups if g]
-
-
-def _piece(eqns: Sequence[Any], wanted: set[int], numbers: _Numbers) -> Piece:
-    made = [numbers.of(v) for e in eqns for v in e.outvars]
-    read = [numbers.of(v) for e in eqns for v in e.invars if not isinstance(v, core.Literal)]
-    reads = tuple(dict.fromkeys(i for i in read if i not in set(made)))
-    makes = tuple(i for i in dict.fromkeys(made) if i in wanted)
-
-    def run(*arrays: Any) -> list[Any]:
-        values = dict(zip(reads, arrays, strict=True))
-        for eqn in eqns:
-            operands = [v.val if isinstance(v, core.Literal) else values[numbers.of(v)] for v in eqn.invars]
-            values.update(zip((numbers.of(v) for v in eqn.outvars), bind(eqn, *operands), strict=True))
-        return [values[i] for i in makes]
-
-    return Piece(
-        run, reads, makes, tuple(jax.ShapeDtypeStruct(numbers.avals[i].shape, numbers.avals[i].dtype) for i in reads)
-    )

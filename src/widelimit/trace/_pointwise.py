@@ -9,6 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
@@ -143,6 +144,8 @@ def total(operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | W
         if len(terms) == 1:
             return terms[0]
         return Det(tp.apply(_add_arrays, shape, *(x.known for x in terms), name="add"), layout, top)
+    if len(terms) > 1 and any(map(_is_stopped, terms)):  # only together may it be the derivative of its value
+        return nonlinearity(_add_arrays, "add", terms, layout, where)
     values = tuple(x.value if isinstance(x, Wide) else given(x, where) for x in terms)
     return Wide(values[0] if len(values) == 1 else tp.Sum(shape, where, values), layout, top)
 
@@ -296,9 +299,15 @@ def _is_float(dtype: Any) -> bool:
 
 @rule("stop_gradient")
 def stop_gradient(step: Step, x: Any) -> Any:
-    if isinstance(x, Wide | Leaf):
+    """Kept as a function of its own: whether it changes a derivative is seen when the chain it stands in is fused."""
+    if isinstance(x, Leaf):
         raise Refusal(
-            f"at {step.where}: `stop_gradient` of a random value would change the tangent kernel. "
+            f"at {step.where}: `stop_gradient` of a parameter would change the tangent kernel. "
             "To freeze parameters, use `learning_rates={path: 0}`."
         )
-    return x
+    return nonlinearity(lax.stop_gradient, "stop_gradient", [x], x.layout, step.where) if isinstance(x, Wide) else x
+
+
+def _is_stopped(x: Det | Wide) -> bool:
+    """Whether a gradient was stopped in the nonlinear chain that a value ends."""
+    return isinstance(x, Wide) and tp.is_stopped(x.value)

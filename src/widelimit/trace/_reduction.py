@@ -13,6 +13,7 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._contraction import fan_in
+from widelimit.trace._coupled import couples, reduced
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import on_axis, remap, single_axis
 from widelimit.trace._place import place
@@ -84,27 +85,21 @@ def _drawn(value: tp.Value) -> bool:
     "reduce_prod",
     "reduce_and",
     "reduce_or",
+    "reduce_xor",
     "argmax",
     "argmin",
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumlogsumexp",
     "sort",
     "top_k",
 )
 def reduce_nonlinear(step: Step, *operands: Any) -> Any:
     x = place(operands[0], None, step.where)
-    if isinstance(x, Wide):
-        raise Refusal(_nonlinear_message(step, x))
-    return known_reduction(step, x)
-
-
-def _nonlinear_message(step: Step, x: Wide) -> str:
-    return (
-        f"at {step.where}: `{step.name}` of random values. Over the width it is no coordinatewise function (no Tensor Program has it); "
-        "over positions it couples several Gaussians, for which there is no rule yet. Average pooling, or a maximum "
-        "of what is known, are read."
+    if not isinstance(x, Wide):
+        return known_reduction(step, x)
+    if couples(step.name):
+        return reduced(step, x)
+    raise Refusal(
+        f"at {step.where}: `{step.name}` of random values has no rule. Over the width it is no coordinatewise function (no Tensor "
+        "Program has it); over positions `max`, `min`, `prod`, pooling and softmax are read."
     )
 
 

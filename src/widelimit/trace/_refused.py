@@ -9,10 +9,9 @@ refuse(
     "dynamic_update_slice scatter scatter-add scatter-mul scatter-min scatter-max scatter-sub",
 )
 refuse(
-    "a maximum or another nonlinear reduction over positions couples several Gaussians, for which there is no rule "
-    "yet; use average pooling",
-    "reduce reduce_window reduce_window_max reduce_window_min select_and_gather_add select_and_scatter select_and_scatter_add "
-    "reduce_xor approx_top_k",
+    "a reduction by a function of one's own has no rule; maxima, minima, products and sums over positions, in windows or "
+    "over whole axes, are read",
+    "reduce reduce_window select_and_gather_add select_and_scatter select_and_scatter_add approx_top_k",
 )
 refuse(
     "it factorises or solves with a matrix of random entries; this is no Tensor Program (apply it to what the "

@@ -179,7 +179,17 @@ def _keys(step: Step, values: Sequence[Number | Key]) -> list[Sample]:
     if any(_numeric.is_float(v.aval.dtype) for v in _outputs(step)):
         return [_unread(step)] * len(_outputs(step))
     fixed = all(v.fixed for v in values if isinstance(v, Key))
-    return [Key(out, fixed) for out in step.bind(*_native(step, values))]
+    make = _unstacked if step.name == "unstack" else Step.bind
+    return [Key(out, fixed) for out in make(step, *_native(step, values))]
+
+
+def _unstacked(step: Step, keys: jax.Array) -> list[jax.Array]:
+    """The keys of a stack, cut without compiling a program of as many outputs."""
+    if not _numeric.is_key(keys.dtype):
+        return list(map(jnp.asarray, np.moveaxis(np.asarray(keys), step.params["axis"], 0)))
+    axis = step.params["axis"] + (keys.ndim if step.params["axis"] < 0 else 0)
+    bits, impl = np.moveaxis(np.asarray(jax.random.key_data(keys)), axis, 0), jax.random.key_impl(keys)
+    return [jax.random.wrap_key_data(jnp.asarray(b), impl=impl) for b in bits]
 
 
 def _evaluated(out: jax.Array, precision: float, *, fixed: bool) -> Sample:
