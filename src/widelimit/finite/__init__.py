@@ -9,4 +9,6 @@ from ._report import Comparison as Comparison
 from ._report import Report as Report
 from ._report import Row as Row
 from ._statistics import Estimate as Estimate
+from ._training import Course as Course
+from ._training import train as train
 from ._verify import verify as verify

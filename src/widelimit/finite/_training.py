@@ -1,0 +1,264 @@
+"""Ensembles of finite networks trained by (stochastic) gradient descent, as the limit is by `wl.train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from . import _check
+from ._jacobian import contraction, products
+from ._outputs import kept, over
+from ._parameters import trained
+from ._plan import measure, plan
+
+
+class Course(NamedTuple):
+    """What was recorded of every network while it was trained.
+
+    Attributes:
+        steps: the steps after which there is a record; the first is 0, before training.
+        values: the outputs at the examples that are watched.
+        ntk: the tangent kernel of those of `tangent`, None where none were given.
+    """
+
+    steps: Int[np.ndarray, " records"]
+    values: Float[np.ndarray, "members records n ..."]
+    ntk: Float[np.ndarray, "members records m m ..."] | None = None
+
+    @property
+    def drift(self) -> Float[np.ndarray, "members records"]:
+        """‖Θ_t − Θ_0‖_F / ‖Θ_0‖_F of every network."""
+        if self.ntk is None:
+            raise ValueError("`course.drift`: no kernel was recorded; pass `tangent=examples` to `wl.finite.train`")
+        flat = self.ntk.reshape(*self.ntk.shape[:2], -1)
+        start = flat[:, :1]
+        return np.linalg.norm(flat - start, axis=-1) / np.linalg.norm(start, axis=-1)
+
+    def distance(self, limit: Any) -> Float[np.ndarray, " members"]:
+        """max over records of the root mean square difference from the limit's course, for every network.
+
+        `limit` has the shape (records, n, ...), or (members, records, n, ...) where every network has a limit of its own
+        (that which starts at its own f_0).
+        """
+        gaps = self.values - np.asarray(limit)
+        squares = np.mean(gaps.reshape(*gaps.shape[:2], -1) ** 2, axis=-1)
+        return np.sqrt(squares.max(axis=-1))
+
+
+class _Job(NamedTuple):
+    """What a member's training is made of, apart from arrays."""
+
+    net: Any
+    width: int
+    rates: tuple[tuple[str, float], ...]
+    loss: Callable
+    steps: tuple[float, float, float]  # η, β, and 1 where the step looks ahead
+    method: Callable
+    replica_axes: tuple[int, ...]
+
+
+class _Data(NamedTuple):
+    """The arrays of a training: examples and labels, what is watched, and the examples of the tangent kernel."""
+
+    x: PyTree
+    y: Array
+    watched: PyTree
+    tangent: PyTree | None
+
+
+def train(
+    net: Any,
+    x: PyTree,
+    y: Any,
+    *,
+    key: PRNGKeyArray,
+    width: int,
+    optimizer: Any,
+    loss: Callable[[Array, Array], Array],
+    steps: int | None = None,
+    members: int = 1,
+    every: int = 1,
+    watch: PyTree = None,
+    tangent: PyTree = None,
+    rates: Mapping[str, float | int] | None = None,
+    replica_axes: tuple[int, ...] = (),
+    memory: float | int = 2**30,
+    progress: bool = False,
+) -> Course:
+    """Train `members` networks of one width, and record their outputs and their tangent kernels on the way.
+
+    A step is θ ← θ + λ_θ Δ for every parameter, with Δ what `optimizer` makes of the gradient of Σ_b loss(f(x_b), y_b), the sum
+    over all examples or over those of the step's minibatch, and λ_θ the parameter's rate: the discrete dynamics of which
+    `wl.train(kernel, x, y, optimizer=optimizer, loss=loss)` is the limit.
+
+    Args:
+        net: the network, `wl.Network` or what the adapters make.
+        x: the training examples, first axis N.
+        y: their labels, first axis N.
+        key: member i depends on `key`, `width` and i alone; it starts as draw i of `ensemble`.
+        width: of all members.
+        optimizer: `wl.GradientDescent(lr)`, `wl.Momentum(lr, beta)` or `wl.SGD(lr, batches)`.
+        loss: of one example, `loss(f, y)`.
+        steps: how many; needed for full batches, while `wl.SGD` ends with its batches.
+        members: how many networks.
+        every: steps between two records; it divides `steps`.
+        watch: the examples whose outputs are recorded; left out, those of x.
+        tangent: the examples whose tangent kernel is recorded; left out, none.
+        rates: λ_θ by path, for the parameter as the code holds it; 1 where left out. `kernel.rates(width)` are those of the limit.
+        replica_axes: output axes over which tangent kernels are averaged: `kernel.replica_axes`.
+        memory: bytes that the members trained together may hold.
+        progress: whether to show a bar (needs tqdm).
+
+    Returns:
+        A `Course`: records at 0, every, 2 every, …
+
+    Raises:
+        ValueError: where shapes, steps or rates do not fit, or a network diverged.
+
+    Yang & Littwin, Tensor Programs IIb (2021), Theorem 5.3: at infinite width the outputs follow kernel gradient descent.
+    """
+    call = "`wl.finite.train(net, x, y)`"
+    x, count = _check.batch(call, "x", x)
+    watched = x if watch is None else _check.batch(call, "watch", watch)[0]
+    tangent = None if tangent is None else _check.batch(call, "tangent", tangent)[0]
+    data = _Data(x, _labels(call, y, count), watched, tangent)
+    batches = _batches(call, optimizer, steps, every=every, count=count)
+    job = _Job(net, width, tuple((rates or {}).items()), loss, optimizer.rates, products, replica_axes)
+    job, together = _planned(job, key, data, memory)
+    values, ntk = _members((job, together), key, data, batches, members=members, progress=progress)
+    _check_finite(call, values, optimizer)
+    return Course(np.arange(values.shape[1]) * every, values, ntk)
+
+
+def _labels(call: str, y: Any, count: int) -> Array:
+    y = jnp.asarray(y)
+    if y.shape[:1] != (count,):
+        raise ValueError(
+            f"{call}: got {count} examples in `x` and labels `y` of shape {y.shape}; their first axes must agree"
+        )
+    return y
+
+
+def _batches(call: str, optimizer: Any, steps: int | None, *, every: int, count: int) -> Any:
+    """(records, every, B) indices; for full batches (records, every, 0), which are all examples."""
+    if not hasattr(optimizer, "rates"):
+        raise TypeError(
+            f"{call}: `optimizer` is {optimizer!r}; networks take discrete steps: `wl.GradientDescent(lr)`, "
+            "`wl.Momentum(lr, beta)` or `wl.SGD(lr, batches)`"
+        )
+    given = getattr(optimizer, "batches", None)
+    if given is None and steps is None:
+        raise ValueError(f"{call}: say how many `steps` to train with {type(optimizer).__name__}")
+    batches = np.zeros((steps, 0), int) if given is None else np.asarray(given)[:steps]
+    if batches.size and not 0 <= batches.min() <= batches.max() < count:
+        raise ValueError(f"{call}: minibatches name examples {batches.min()} to {batches.max()}, but there are {count}")
+    if every < 1 or len(batches) % every:
+        raise ValueError(f"{call}: `every={every}` must divide the {len(batches)} steps")
+    return batches.reshape(len(batches) // every, every, -1)
+
+
+def _planned(job: _Job, key: PRNGKeyArray, data: _Data, memory: float | int) -> tuple[_Job, int]:
+    """The job with its way to the tangent kernel, and how many members are trained at once."""
+    shapes = jax.eval_shape(lambda k: job.net.init(k, job.width), key)
+    leaves = trained(shapes, dict(job.rates)).leaves
+    arrange = over(job.replica_axes)
+    sizes = measure(
+        lambda params, one: arrange(job.net.apply(params, one)), shapes, leaves, _check.example(data.watched)
+    )
+    count = 0 if data.tangent is None else jax.tree.leaves(data.tangent)[0].shape[0]
+    chosen = plan(sizes, count, count, memory)
+    contracted = chosen.method is contraction and chosen.examples >= count
+    jacobians = 2 * count * sizes.finite * sizes.replicas * sizes.parameters if contracted else 0
+    held = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
+    activations = jax.tree.leaves(data.x)[0].shape[0] * sizes.forward / 8
+    # on a CPU more networks at once than the cache holds are slower than one after the other
+    bound = min(memory, 2**24) if jax.default_backend() == "cpu" else memory
+    together = int(bound // (sizes.itemsize * (6 * held + jacobians + activations)))
+    return job._replace(method=contraction if contracted else products), max(1, together)
+
+
+def _members(
+    how: tuple[_Job, int], key: PRNGKeyArray, data: _Data, batches: Any, *, members: int, progress: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    job, together = how
+    base = jax.random.fold_in(key, job.width)
+    parts = []
+    for first in _watched(range(0, members, together), job.width, progress):
+        numbers = jnp.arange(first, min(first + together, members))
+        parts.append(jax.tree.map(np.asarray, _courses(job, base, numbers, data, jnp.asarray(batches))))
+    values, ntk = (None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True))
+    return values, ntk
+
+
+def _watched(chunks: range, width: int, progress: bool) -> Any:
+    if not progress:
+        return chunks
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("`progress=True` needs tqdm: `pip install tqdm`, or pass `progress=False`") from error
+    return tqdm(chunks, unit="chunk", desc=f"training at width {width}")
+
+
+@partial(jax.jit, static_argnums=0)
+def _courses(job: _Job, base: Array, numbers: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
+    return jax.vmap(lambda i: _course(job, jax.random.fold_in(base, i), data, batches))(numbers)
+
+
+def _course(job: _Job, key: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
+    """The records of one network: at the start, and after every segment of minibatches."""
+    params = job.net.init(key, job.width)
+    split = trained(params, dict(job.rates))
+    start = dict(split.leaves)
+
+    def objective(leaves: dict, x: PyTree, y: Array) -> Array:
+        outputs = jax.vmap(partial(job.net.apply, split.merge(leaves)))(x)
+        return jnp.sum(jax.vmap(job.loss)(outputs, y))
+
+    def step(state: tuple[dict, dict], batch: Array) -> tuple[tuple[dict, dict], None]:
+        leaves, velocity = state
+        x, y = (data.x, data.y) if not batch.size else jax.tree.map(lambda a: a[batch], (data.x, data.y))
+        moved = {p: _moved(job.steps, velocity[p], g) for p, g in jax.grad(objective)(leaves, x, y).items()}
+        new = {p: (leaves[p] + split.rates[p] * change).astype(leaves[p].dtype) for p, (change, _) in moved.items()}
+        return (new, {p: v for p, (_, v) in moved.items()}), None
+
+    def segment(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], tuple[Array, Array | None]]:
+        state, _ = jax.lax.scan(step, state, batches)
+        return state, _record(job, split, state[0], data)
+
+    resting = jax.tree.map(jnp.zeros_like, start)
+    _, records = jax.lax.scan(segment, (start, resting), batches)
+    first = _record(job, split, start, data)
+    return jax.tree.map(lambda a, rest: jnp.concatenate([a[None], rest]), first, records)
+
+
+def _moved(steps: tuple[float, float, float], velocity: Array, gradient: Array) -> tuple[Array, Array]:
+    """The step and the velocity: v ← β v + g, then −η v, or −η (g + β v) where it looks ahead."""
+    lr, beta, ahead = steps
+    velocity = beta * velocity + gradient
+    return -lr * ((gradient + beta * velocity) if ahead else velocity), velocity
+
+
+def _record(job: _Job, split: Any, leaves: dict, data: _Data) -> tuple[Array, Array | None]:
+    values = jax.vmap(partial(job.net.apply, split.merge(leaves)))(data.watched)
+    if data.tangent is None:
+        return values, None
+    arrange = over(job.replica_axes)
+    ntk = job.method(lambda p, x: arrange(job.net.apply(split.merge(p), x)), leaves, split.rates, data.tangent, None)
+    finite = kept(values.shape[1:], job.replica_axes)
+    return values, ntk.reshape(*ntk.shape[:2], *finite, *finite)
+
+
+def _check_finite(call: str, values: np.ndarray, optimizer: Any) -> None:
+    broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if broken.size:
+        raise ValueError(
+            f"{call}: the outputs of {broken.size} of {len(values)} networks grew beyond all numbers with {optimizer!r}; take a "
+            "smaller learning rate (the limit's largest stable step is that of `wl.train`)"
+        )
