@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = (  # from the top down; a folder imports from the layers below its own, and from its own while no circle results
     ("cli", "plot", "learn"),
-    ("dynamics", "finite", "exact", "solve"),
+    ("dynamics", "finite", "exact", "solve", "spectrum", "evidence"),
     ("limit",),
     ("network",),
     ("trace",),

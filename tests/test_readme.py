@@ -22,7 +22,7 @@ def test_python_blocks_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["start", "what-is-read", "expectations"])
+@pytest.mark.parametrize("page", ["start", "what-is-read", "expectations", "training", "spectrum", "permutations"])
 def test_documentation_runs(page):
     run(ROOT / "docs" / f"{page}.md")
 

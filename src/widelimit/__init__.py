@@ -1,22 +1,54 @@
 """Infinite-width limits of neural networks, read from the network's own code."""
 
+from widelimit import exact, spectrum
+from widelimit.dynamics import (
+    SGD,
+    GradientDescent,
+    GradientFlow,
+    JitterWarning,
+    Momentum,
+    cross_entropy,
+    huber,
+    posterior,
+    quantile,
+    squared_error,
+    train,
+)
+from widelimit.evidence import EvidenceFit, evidence, fit_evidence, rescaled
 from widelimit.finite import empirical_ntk, verify
 from widelimit.limit import ApproximationWarning, Kernel, Kernels, limit
 from widelimit.network import Network, constant, from_equinox, from_flax, normal, uniform
 from widelimit.trace import Refusal
 
 __all__ = [
+    "SGD",
     "ApproximationWarning",
+    "EvidenceFit",
+    "GradientDescent",
+    "GradientFlow",
+    "JitterWarning",
     "Kernel",
     "Kernels",
+    "Momentum",
     "Network",
     "Refusal",
     "constant",
+    "cross_entropy",
     "empirical_ntk",
+    "evidence",
+    "exact",
+    "fit_evidence",
     "from_equinox",
     "from_flax",
+    "huber",
     "limit",
     "normal",
+    "posterior",
+    "quantile",
+    "rescaled",
+    "spectrum",
+    "squared_error",
+    "train",
     "uniform",
     "verify",
 ]

@@ -65,3 +65,21 @@ def demo(
     from ._demo_settings import Settings
 
     run(Settings(out, train, test, _widths(widths), networks=networks, epochs=epochs, seed=seed))
+
+
+@app.command()
+def permutation(
+    *,
+    k: Annotated[int, typer.Option(min=2, max=64, help="Bits that are permuted.")] = 8,
+    delta: Annotated[float, typer.Option(help="Probability of failure allowed, between 0 and 1.")] = 0.01,
+    width: Annotated[int, typer.Option(min=1, help="Hidden units of a network.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+) -> None:
+    """Exact learning of a permutation of k bits from k examples, by an ensemble of real networks.
+
+    Prints the infinite-width limit by the number of ones of the input, how many networks make the rounded average exact
+    but with probability delta, trains that many, and says at how many inputs they are.
+    """
+    from ._permutation import Request, run
+
+    run(Request(k, delta, width, seed))
