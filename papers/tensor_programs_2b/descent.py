@@ -1,0 +1,117 @@
+"""Networks trained by stochastic gradient descent beside kernel descent from the same start, on the same minibatches."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import widelimit as wl
+from networks import OUTPUTS, SHAPE
+
+TRAIN, TEST, BATCH = 12, 4, 4
+RATE = 0.5  # of the largest stable step
+
+
+class Task(NamedTuple):
+    """Inputs of norm 4, labels of both losses for the training ones, and the minibatches."""
+
+    x: np.ndarray
+    classes: np.ndarray
+    targets: np.ndarray
+    batches: np.ndarray
+
+    @property
+    def train(self) -> np.ndarray:
+        return self.x[:TRAIN]
+
+    def labels(self, loss: Callable) -> np.ndarray:
+        return self.classes if loss is wl.cross_entropy else self.targets
+
+
+class Course(NamedTuple):
+    """Of every network of one width: max over steps of the distance |f_network − f_kernel|, and the drift of its NTK at the end."""
+
+    distance: np.ndarray
+    drift: np.ndarray
+
+
+def task(steps: int, seed: int = 0) -> Task:
+    """Random inputs, and labels that depend on them."""
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((TRAIN + TEST, *SHAPE))
+    x *= 4 / np.sqrt((x**2).sum((1, 2), keepdims=True))
+    scores = np.tanh(x[:TRAIN].reshape(TRAIN, -1) @ random.standard_normal((16, OUTPUTS)) / 2)
+    batches = np.stack([random.choice(TRAIN, BATCH, replace=False) for _ in range(steps)])
+    return Task(x.astype(np.float32), scores.argmax(1), scores.astype(np.float32), batches)
+
+
+class Limit:
+    """The kernels of the task's inputs, computed once: every network's own kernel descent needs the same."""
+
+    def __init__(self, net: Any, x: np.ndarray):
+        self.kernel = wl.limit(net, x[0])
+        self._rows = {row.tobytes(): i for i, row in enumerate(x)}
+        self._grams = tuple(np.asarray(k, float) for k in self.kernel(x))
+
+    def __call__(self, x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, ...]:
+        """NNGP and NTK of rows of the inputs."""
+        at = np.ix_(*([self._rows[np.asarray(row).tobytes()] for row in x] for x in (x1, x2)))
+        return tuple(gram[at] for gram in self._grams)
+
+    def step(self, task: Task) -> float:
+        """RATE times 2/λ, λ the largest eigenvalue of Θ on a minibatch."""
+        largest = max(np.linalg.eigvalsh(self._grams[1][np.ix_(b, b)])[-1] for b in task.batches)
+        return float(RATE * 2 / largest)
+
+
+def courses(net: Any, limit: Limit, task: Task, *, loss: Callable, width: int, members: int, key: jax.Array) -> Course:
+    """Theorem 5.3 of the paper: f_{t+1}(x) = f_t(x) − η Σ_b Θ(x, x_b) ∂L(f_t(x_b)), f_0 the network's own."""
+    optimizer = wl.SGD(limit.step(task), task.batches)
+    found = wl.finite.train(
+        net,
+        task.train,
+        task.labels(loss),
+        key=key,
+        width=width,
+        optimizer=optimizer,
+        loss=loss,
+        members=members,
+        watch=task.x,
+        rates=limit.kernel.rates(width),
+    )
+    limits = np.stack([_descended(limit, task, optimizer, loss, start) for start in found.values[:, 0]])
+    return Course(
+        found.distance(limits), _drift(net, limit, task, optimizer, loss, width=width, members=members, key=key)
+    )
+
+
+def _descended(limit: Limit, task: Task, optimizer: Any, loss: Callable, start: np.ndarray) -> np.ndarray:
+    """The limit's course from f_0: (steps + 1, examples, outputs)."""
+    first = {row.tobytes(): value for row, value in zip(task.x, start, strict=True)}
+
+    def initial(x: Any) -> np.ndarray:
+        return np.stack([first[np.asarray(row).tobytes()] for row in x])
+
+    fit = wl.train(limit, task.train, task.labels(loss), optimizer=optimizer, loss=loss, initial=initial)
+    return np.asarray(fit(task.x, t=np.arange(len(task.batches) + 1)).mean)
+
+
+def _drift(net: Any, limit: Limit, task: Task, optimizer: Any, loss: Callable, *, width, members, key) -> np.ndarray:
+    """‖Θ_T − Θ_0‖/‖Θ_0‖ on four training examples, at the end of training."""
+    found = wl.finite.train(
+        net,
+        task.train,
+        task.labels(loss),
+        key=key,
+        width=width,
+        optimizer=optimizer,
+        loss=loss,
+        members=members,
+        every=len(task.batches),
+        watch=task.x[:1],
+        tangent=task.x[:4],
+        rates=limit.kernel.rates(width),
+        replica_axes=limit.kernel.replica_axes,
+    )
+    return found.drift[:, -1]
