@@ -9,7 +9,20 @@ import pytest
 
 import widelimit
 
-EXTRAS = ("flax", "equinox", "torch", "sklearn", "matplotlib", "typer", "tqdm", "scipy", "optax", "diffrax", "matfree", "mlxtend")
+EXTRAS = (
+    "flax",
+    "equinox",
+    "torch",
+    "sklearn",
+    "matplotlib",
+    "typer",
+    "tqdm",
+    "scipy",
+    "optax",
+    "diffrax",
+    "matfree",
+    "mlxtend",
+)
 
 
 def fresh(code: str) -> str:

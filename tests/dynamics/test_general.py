@@ -38,6 +38,7 @@ def test_flow_solves_its_equation(flow):
     np.testing.assert_allclose(flow(X_TEST, times).mean, initial(X_TEST) + CROSS @ np.stack(a), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_flow_ends_at_the_minimum(flow):
     """Kernel logistic regression, by a quasi-Newton method on the coefficients."""
 

@@ -28,6 +28,7 @@ def both(*data, **options):
     return [wl.train(*data, method=method, **options) for method in ("eigh", "lanczos")]
 
 
+@pytest.mark.slow
 def test_all_times_have_the_accuracy():
     exact, fast = (fit(X_TEST, TIMES) for fit in both(kernel, X, Y))
     np.testing.assert_allclose(fast.mean, exact.mean, atol=1e-6)

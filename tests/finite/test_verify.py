@@ -76,6 +76,7 @@ def test_bias_of_a_deep_network_falls_as_the_width():
     assert found.ntk.rows[0].bias.value > 0.05
 
 
+@pytest.mark.slow
 def test_two_sides_and_finite_axes():
     """A network applied to each of two positions: every pair of positions is an entry."""
 

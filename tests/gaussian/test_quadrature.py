@@ -90,7 +90,12 @@ def at_one_shape(f, u):
 
 
 @pytest.mark.parametrize(
-    ("name", "kinks"), [("tanh", (0.0,)), ("selu", (0.0,)), ("relu6", (0.0, 6.0)), ("softsign", (0.0,))]
+    ("name", "kinks"),
+    [
+        ("tanh", (0.0,)),
+        ("relu6", (0.0, 6.0)),
+        *(pytest.param(name, (0.0,), marks=pytest.mark.slow) for name in ("selu", "softsign")),
+    ],
 )
 def test_values_and_slopes_agree_with_a_fine_rule(name, kinks):
     phi = pointwise(name)
@@ -109,6 +114,7 @@ def test_the_slope_is_the_expectation_of_the_derivatives(erf_values):
     np.testing.assert_allclose(erf_values[1], direct, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sides_may_be_exchanged():
     f, g = pointwise("erf"), pointwise("relu")
     there = expect_one(f, g, joint(jnp.asarray(0.7), jnp.asarray(2.0), jnp.asarray(1.1), jnp.asarray(0.3), None))
@@ -134,6 +140,7 @@ def difference(f, x, step=1e-5):
     return np.array([(f(x.at[i].add(step)) - f(x.at[i].add(-step))) / (2 * step) for i in range(x.size)])
 
 
+@pytest.mark.slow
 def test_gradient_with_kinks_and_means_agrees_with_differences():
     phi = pointwise("hard_tanh")
     f = jax.jit(lambda x: expect_one(phi, phi, joint(*x)))

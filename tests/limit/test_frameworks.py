@@ -6,7 +6,9 @@ import networks
 
 
 @pytest.mark.parametrize("framework", ["flax", "equinox"])
-@pytest.mark.parametrize("name", networks.GOLDEN)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "cnn_gap" else n for n in networks.GOLDEN]
+)
 def test_kernels_of_neural_tangents(golden, name, framework):
     nngp, ntk = networks.golden_errors(golden("kernels.npz"), name, framework)
     assert nngp < 1e-10

@@ -30,6 +30,7 @@ def test_kernel_of_signs_is_semidefinite():
     assert np.linalg.eigvalsh(ntk).min() > -1e-12
 
 
+@pytest.mark.slow
 def test_a_jump_and_a_slope_agree_with_finite_networks():
     assert_agrees(one_layer(lambda h: jax.nn.relu(h) * jnp.sign(h - 0.3)), X, width=6, draws=1000)
 

@@ -63,7 +63,10 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+SLOW = ("valid", "explicit", "two dimensions", "three dimensions")  # a variant of each is among the others
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CONVOLUTIONS])
 def test_convolution(name):
     """Hidden and output layer are convolutions with a bias shared by all positions."""
     shape, taps, options = CONVOLUTIONS[name]
@@ -80,6 +83,7 @@ def test_convolution(name):
     )
 
 
+@pytest.mark.slow
 def test_channels_first():
     layout = ("NCHW", "OIHW", "NCHW")
     check(
