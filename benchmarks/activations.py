@@ -20,6 +20,7 @@ class Activation(NamedTuple):
     places: tuple[float, ...] = ()
     jumps: tuple[tuple[float, float], ...] = ()
     grows: bool = False  # like an exponential: variances of at most 1
+    waves: bool = False  # oscillates, also far out
 
 
 ALPHA, SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -147,6 +148,7 @@ ACTIVATIONS = {
         smaller_part,
         lambda u: np.where(u < 0, np.cos(np.minimum(u, 0)), 1 / (1 + np.maximum(u, 0)) ** 2),
         (0.0,),
+        waves=True,
     ),
     "ReLU": Activation(jax.nn.relu, lambda u: np.maximum(u, 0), lambda u: (u > 0).astype(float), (0.0,)),
     "leaky ReLU": Activation(
@@ -167,8 +169,8 @@ ACTIVATIONS = {
         (-1.0,),
     ),
     "erf": Activation(jax.scipy.special.erf, special.erf, lambda u: 2 / np.sqrt(np.pi) * np.exp(-u * u)),
-    "sin": Activation(jnp.sin, np.sin, np.cos),
-    "cos": Activation(jnp.cos, np.cos, lambda u: -np.sin(u)),
+    "sin": Activation(jnp.sin, np.sin, np.cos, waves=True),
+    "cos": Activation(jnp.cos, np.cos, lambda u: -np.sin(u), waves=True),
     "exp(-u²)": Activation(lambda u: jnp.exp(-u * u), lambda u: np.exp(-u * u), lambda u: -2 * u * np.exp(-u * u)),
     "exp": Activation(jnp.exp, np.exp, np.exp, grows=True),
     "1 - u + u³/2": Activation(lambda u: 1 - u + u**3 / 2, lambda u: 1 - u + u**3 / 2, lambda u: 1.5 * u * u - 1),

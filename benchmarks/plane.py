@@ -18,11 +18,12 @@ BLUR = np.concatenate([-np.geomspace(0.02, 9, 12), [0.0], np.geomspace(0.02, 9, 
 
 
 class Side(NamedTuple):
-    """A function, the places where it is not smooth, and the standard deviation of its argument."""
+    """A function, the places where it is not smooth, the standard deviation of its argument, and whether it oscillates."""
 
     function: object
     places: tuple[float, ...]
     scale: float
+    waves: bool = False
 
 
 def rule(breaks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -39,19 +40,24 @@ def marks(places: tuple[float, ...]) -> np.ndarray:
     return np.unique(np.concatenate([place + GRID for place in (*places, 0.0)]))
 
 
+def periods(side: Side, scale: float) -> np.ndarray:
+    """Breaks of 20 nodes for little more than a period, in standard units."""
+    return np.arange(-REACH * scale, REACH * scale, 8.0) / scale if side.waves and scale > 1 else np.zeros(1)
+
+
 def mean(side: Side, centre: float = 0.0, scale: float | None = None) -> float:
     """E[f] under N(centre, scale²), by default that of the side."""
     scale = side.scale if scale is None else scale
     if scale == 0:
         return float(side.function(np.asarray(centre)))
-    x, w = rule([np.linspace(-REACH, REACH, 25), (marks(side.places) - centre) / scale])
+    x, w = rule([np.linspace(-REACH, REACH, 25), (marks(side.places) - centre) / scale, periods(side, scale)])
     return float(np.sum(w * side.function(centre + scale * x)))
 
 
 def expectation(left: Side, right: Side, rho: float) -> float:
     """E[f(u)g(v)] of centred Gaussians of correlation rho."""
     slope, blur = rho * right.scale, right.scale * np.sqrt((1 - rho) * (1 + rho))
-    breaks = [np.linspace(-REACH, REACH, 25), marks(left.places) / left.scale]
+    breaks = [np.linspace(-REACH, REACH, 25), marks(left.places) / left.scale, periods(left, left.scale)]
     if rho:
         breaks.append(marks(right.places) / slope)
         breaks += [(place + blur * BLUR) / slope for place in right.places]
@@ -68,7 +74,8 @@ def _smoothed(side: Side, centres: np.ndarray, blur: float) -> np.ndarray:
     for some in np.array_split(np.arange(centres.size), max(1, centres.size // 256)):
         c = centres[some, None]
         own = np.broadcast_to(np.linspace(-REACH, REACH, 9), (some.size, 9))
-        y, w = rule([own, (marks(side.places) - c) / blur])
+        waves = np.broadcast_to(periods(side, blur), (some.size, periods(side, blur).size))
+        y, w = rule([own, (marks(side.places) - c) / blur, waves])
         out[some] = np.sum(w * side.function(c + blur * y), -1)
     return out
 

@@ -12,6 +12,7 @@ positions. The result has the axes of u, then the unmatched axes of v.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._request import Request, same_positions
 from widelimit.limit._stages import boundary, in_one
 from widelimit.limit._weights import data_product, split_for_weights, through_vector, through_weight
+
+_MANY = 16  # positions of which all pairs are asked for
 
 
 @dataclasses.dataclass(eq=False)
@@ -289,6 +292,9 @@ class Recursion:
         if (len(phi.bases), len(psi.bases)) != (1, 1) or phi.params or psi.params:
             return None
         (u,), (v,) = phi.bases, psi.bases
+        # Of all pairs of many positions few are nearly equal: their rounding errors are averaged away with the positions.
+        if math.prod(n for n, m in zip(v.shape, r.match, strict=True) if m is None) >= _MANY:
+            return None
         centred = self.mean(u, r.sides[0]) is None and self.mean(v, r.sides[1]) is None
         if not centred or not all(map(gaussian.has_kink, functions)):
             return None
