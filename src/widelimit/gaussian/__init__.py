@@ -1,6 +1,7 @@
 """E[φ(u)ψ(v)] under a Gaussian law: closed forms, quadrature, and the choice between them."""
 
 from widelimit.gaussian._angle import NEAR
+from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
 from widelimit.gaussian._expect import Description, describe, expect
 from widelimit.gaussian._jumps import jumps
@@ -14,6 +15,8 @@ __all__ = [
     "Description",
     "Joint",
     "Pointwise",
+    "after_vmap",
+    "aligned",
     "derivative",
     "describe",
     "expect",

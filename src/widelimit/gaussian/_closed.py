@@ -27,6 +27,7 @@ from widelimit.gaussian._forms import (
     Rectified,
     Sine,
 )
+from widelimit.gaussian._moments import plus, times
 from widelimit.gaussian._rectified import half_moment, rectified
 
 
@@ -147,7 +148,7 @@ def _power_means(polynomial: tuple, k: Array, m: Array | None) -> list:
     weights = [None if isinstance(w, float) and w == 0 else w for w in polynomial]
     moments = _moments(degree, k, m)
     return [
-        _plus(*(_times(float(math.comb(j, n)), weights[j], moments[j - n]) for j in range(n, degree + 1)))
+        plus(*(times(float(math.comb(j, n)), weights[j], moments[j - n]) for j in range(n, degree + 1)))
         for n in range(degree + 1)
     ]
 
@@ -156,26 +157,15 @@ def _moments(degree: int, k: Array, m: Array | None) -> list:
     """E[uʲ]: Mⱼ = m Mⱼ₋₁ + (j−1) k Mⱼ₋₂."""
     moments = [1.0, m]
     for j in range(2, degree + 1):
-        moments.append(_plus(_times(m, moments[-1]), _times(float(j - 1), k, moments[-2])))
+        moments.append(plus(times(m, moments[-1]), times(float(j - 1), k, moments[-2])))
     return moments
-
-
-def _times(*factors):
-    """The product, where `None` is a structural zero."""
-    return None if any(x is None for x in factors) else math.prod(factors)
-
-
-def _plus(*terms):
-    """The sum, where `None` is a structural zero."""
-    present = [x for x in terms if x is not None]
-    return sum(present[1:], present[0]) if present else None
 
 
 def _horner(coefficients: list, steps: list[Array]):
     """a₀ + x₀(a₁ + x₁(a₂ + …)), where `None` is a structural zero."""
     value = coefficients[-1]
     for coefficient, step in zip(coefficients[-2::-1], steps[::-1], strict=True):
-        value = _plus(coefficient, _times(value, step))
+        value = plus(coefficient, times(value, step))
     return value
 
 
@@ -232,7 +222,7 @@ def _sine_pair(f: Sine, g: Sine, law: Law) -> Array | None:
     up, down = jnp.exp(x - s), jnp.exp(-x - s)
     small = jnp.exp(-s) * _sinh(jnp.clip(x, -1, 1))  # keeps the digits of a small covariance
     sinh = jnp.where(jnp.abs(x) < 1, small, (up - down) / 2)
-    return _plus(_times(even, (up + down) / 2), _times(odd, sinh))
+    return plus(times(even, (up + down) / 2), times(odd, sinh))
 
 
 def _sin(phase: Array | float, quarter: int = 0) -> Array | float:
@@ -303,8 +293,8 @@ def mean(form: Form, k: Array, m: Array | None) -> Array | None:
     if not all(_has_mean(atom, m is None) for _, atom in form.terms):
         return _filled(_pieces.mean(form, k, jnp.zeros_like(k) if m is None else m), k, m)
     parts = _power_means(form.polynomial, k, m)[:1] if form.polynomial else []
-    parts += [_times(w, _atom_mean(atom, 0, k, m)) for w, atom in form.terms]
-    return _filled(_plus(*parts), k, m)
+    parts += [times(w, _atom_mean(atom, 0, k, m)) for w, atom in form.terms]
+    return _filled(plus(*parts), k, m)
 
 
 def _has_mean(atom: Atom, centred: bool) -> bool:
@@ -322,11 +312,11 @@ def pair(f: Form, g: Form, law: Law) -> Array | None:
     """E[f(u) g(v)]; `None` if this pair of functions has no closed form here."""
     if not _is_direct(f, g, centred=law.m1 is None and law.m2 is None):
         return _by_pieces(f, g, law) if _pieces.closes(f, g) else None
-    parts = [_times(w1, w2, _PAIRS[type(a), type(b)](a, b, law)) for w1, a in f.terms for w2, b in g.terms]
+    parts = [times(w1, w2, _PAIRS[type(a), type(b)](a, b, law)) for w1, a in f.terms for w2, b in g.terms]
     parts += [_series(f.polynomial, g.polynomial, law)]
-    parts += [_times(w, _against(f.polynomial, b, law)) for w, b in g.terms]
-    parts += [_times(w, _against(g.polynomial, a, law.swapped())) for w, a in f.terms]
-    return _filled(_plus(*parts), *law[:5])
+    parts += [times(w, _against(f.polynomial, b, law)) for w, b in g.terms]
+    parts += [times(w, _against(g.polynomial, a, law.swapped())) for w, a in f.terms]
+    return _filled(plus(*parts), *law[:5])
 
 
 def closes(f: Form, g: Form) -> bool:
@@ -363,7 +353,7 @@ def _series(p: tuple, q: tuple, law: Law) -> Array | float | None:
         return None
     left, right = _power_means(p, law.k11, law.m1), _power_means(q, law.k22, law.m2)
     both = zip(left, right, strict=False)
-    terms = [_times(float(math.factorial(n)), x, y) for n, (x, y) in enumerate(both)]
+    terms = [times(float(math.factorial(n)), x, y) for n, (x, y) in enumerate(both)]
     return _horner(terms, [law.c] * (len(terms) - 1))
 
 
@@ -375,7 +365,7 @@ def _against(p: tuple, atom: Atom, law: Law) -> Array | float | None:
     if isinstance(atom, Rectified):
         return _against_rectified(left, atom, law)
     right = [_atom_mean(atom, n, law.k22, law.m2) if x is not None else None for n, x in enumerate(left)]
-    terms = [_times(x, y) for x, y in zip(left, right, strict=True)]
+    terms = [times(x, y) for x, y in zip(left, right, strict=True)]
     return _horner(terms, [law.c] * (len(terms) - 1))
 
 
@@ -385,4 +375,4 @@ def _against_rectified(left: list, atom: Rectified, law: Law) -> Array | float |
     right = [_rectified_mean(atom, n, law.k22) for n in range(min(j + 1, count))]
     right += [_density_slope(j, n) for n in range(j + 1, count)]
     steps = [law.c] * j + [law.c * inverse_sqrt(law.k22)] * max(count - 1 - j, 0)
-    return _horner([_times(x, y) for x, y in zip(left, right, strict=True)], steps[: count - 1])
+    return _horner([times(x, y) for x, y in zip(left, right, strict=True)], steps[: count - 1])

@@ -96,6 +96,18 @@ def derivative(phi: Pointwise, i: int) -> Pointwise:
     return phi.remember(("derivative", i), lambda: _differentiate(phi, i))
 
 
+def parameter_derivative(phi: Pointwise, i: int, count: int) -> Pointwise:
+    """∂φ/∂θ_i of a function with `count` known parameters, a function of the same arguments and parameters."""
+
+    def make() -> Pointwise:
+        widened = Pointwise(phi.fn, phi.arity + i + 1, phi.label)  # θ_i among the arguments
+        slope = Pointwise(derivative(widened, phi.arity + i).fn, phi.arity, f"d/dθ{i}({phi.label})")
+        slope.remember("parameters", lambda: count)
+        return slope
+
+    return phi.remember(("parameter", i), make)
+
+
 def _differentiate(phi: Pointwise, i: int) -> Pointwise:
     def slope(*args):
         shape = jnp.broadcast_shapes(*(jnp.shape(arg) for arg in args))

@@ -11,14 +11,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 
 from widelimit.gaussian import _jumps, _series
+from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._kinks import derivatives, kinks
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time
 from widelimit.gaussian._plane import Law, over_plane, side_edges
-from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
+from widelimit.gaussian._pointwise import Joint, Pointwise, derivative, parameter_derivative
 from widelimit.gaussian._segments import depth, over_kinks
 from widelimit.gaussian._segments import edges as edges_of
 from widelimit.gaussian._sides import Half, missing, sides, split, tolerance
@@ -133,7 +133,7 @@ def _line_rule(phi: Pointwise, primals: tuple, tangents: tuple) -> tuple[Array, 
         total = total + 0.5 * dk * (curvature + _jumps.one_sided_slope(_jumps.jumps(phi, params), law, _unit))
     for i, tangent in enumerate(dp):
         if _moves(tangent):
-            total = total + tangent * _line(parameter_derivative(phi, i))(*primals)
+            total = total + tangent * _line(parameter_derivative(phi, i, len(params)))(*primals)
     return value, jnp.broadcast_to(total, value.shape).astype(value.dtype)
 
 
@@ -143,35 +143,10 @@ def _stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Calla
 
 
 def _make_stack(phi: Pointwise, psi: Pointwise, order: int, accuracy: float) -> Callable:
-    values = _aligned(_after_vmap(partial(_choose, phi, psi, order, accuracy)))
-    stack = jax.custom_jvp(values)
+    values = after_vmap(partial(_choose, phi, psi, order, accuracy))
+    stack = jax.custom_jvp(lambda *args: values(*aligned(*args)))
     stack.defjvp(partial(_rule, (phi, psi), order, accuracy), symbolic_zeros=True)
     return stack
-
-
-def _aligned(f: Callable) -> Callable:
-    """f with every array given the same number of axes, so that a new leading axis stays a broadcast."""
-
-    def call(*args):
-        args = jax.tree.map(jnp.asarray, args)
-        ndim = max(leaf.ndim for leaf in jax.tree.leaves(args))
-        return f(*jax.tree.map(lambda x: x.reshape((1,) * (ndim - x.ndim) + x.shape), args))
-
-    return call
-
-
-def _after_vmap(f: Callable) -> Callable:
-    """An elementwise f that `vmap` calls once on the whole batch, so that a branch inside it stays a branch."""
-    call = custom_vmap(f)
-
-    @call.def_vmap
-    def rule(axis_size, in_batched, *args):
-        args = jax.tree.map(lambda x, batched: x if batched else x[None], args, tuple(in_batched))
-        out = call(*args)
-        out = jax.tree.map(lambda x: jnp.broadcast_to(x, (axis_size, *x.shape[1:])), out)
-        return out, jax.tree.map(lambda _: True, out)
-
-    return call
 
 
 def _functions(phi: Pointwise, order: int, params: tuple) -> tuple[Callable[[Array], Array], ...]:
@@ -323,22 +298,9 @@ def _left_tangents(f: Pointwise, g: Pointwise, accuracy: float, primals: tuple, 
         total = total + t.m1 * (slope + _jumps.one_sided(_jumps.jumps(f, lp), law, mean))
     for i, tangent in enumerate(tangents[1]):
         if _moves(tangent):
-            total = total + tangent * _stack(parameter_derivative(f, i), g, 0, accuracy)(*primals)[0]
+            total = total + tangent * _stack(parameter_derivative(f, i, len(lp)), g, 0, accuracy)(*primals)[0]
     return total
 
 
 def _moves(tangent) -> bool:
     return tangent is not None and not isinstance(tangent, SymbolicZero) and tangent.dtype != jax.dtypes.float0
-
-
-def parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
-    """∂φ/∂θ_i, a function of the same arguments and parameters."""
-    return phi.remember(
-        ("parameter", i), lambda: Pointwise(partial(_parameter_slope, phi, i), 1, f"d/dθ{i}({phi.label})")
-    )
-
-
-def _parameter_slope(phi: Pointwise, i: int, u: Array, *params: Array) -> Array:
-    shape = jnp.broadcast_shapes(u.shape, *(jnp.shape(p) for p in params))
-    moving = jnp.broadcast_to(params[i], shape)
-    return jax.jvp(lambda p: phi.fn(u, *params[:i], p, *params[i + 1 :]), (moving,), (jnp.ones_like(moving),))[1]

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from widelimit.gaussian._landscape import Regularity, regularity
-from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
+from widelimit.gaussian._pointwise import Joint, Pointwise, parameter_derivative
 from widelimit.gaussian._ridge import of_one_gaussian, ridge
 from widelimit.gaussian._rules import Rule, rule_for
 from widelimit.gaussian._tower import tower
@@ -206,22 +206,14 @@ def _contracted(expected: Callable, more: tuple[int, int], moving: dict, orders:
 def _from_parameters(pair: _Pair, orders: tuple[int, int], primals: tuple, tangents: tuple) -> Any:
     total = 0.0
     for (i,), t in _moving(tangents[1]).items():
-        total = total + t * _moment(_parameter_derivative(pair.phi, i), pair.psi, orders, pair.accuracy)(*primals)
+        total = total + t * _moment(
+            parameter_derivative(pair.phi, i, len(primals[1])), pair.psi, orders, pair.accuracy
+        )(*primals)
     for (i,), t in _moving(tangents[2]).items():
-        total = total + t * _moment(pair.phi, _parameter_derivative(pair.psi, i), orders, pair.accuracy)(*primals)
+        total = total + t * _moment(
+            pair.phi, parameter_derivative(pair.psi, i, len(primals[2])), orders, pair.accuracy
+        )(*primals)
     return total
-
-
-def _parameter_derivative(phi: Pointwise, i: int) -> Pointwise:
-    """∂φ/∂θ_i, a function of the same arguments and parameters."""
-
-    def make() -> Pointwise:
-        as_gaussian = Pointwise(phi.fn, phi.arity + i + 1, phi.label)
-        slope = Pointwise(derivative(as_gaussian, phi.arity + i).fn, phi.arity, f"dθ{i}({phi.label})")
-        _note_parameters(slope, (None,) * phi.remember("parameters", lambda: 0))
-        return slope
-
-    return phi.remember(("parameter", i), make)
 
 
 # --- derivatives of functions with kinks ----------------------------------------------------------------------------------

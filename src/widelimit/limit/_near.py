@@ -14,7 +14,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
+
+from widelimit import gaussian
 
 NEAR = 1 / 16  # a squared distance below this part of |a|² + |b|² is computed from the differences
 SHORT = 32  # numbers in a vector, up to which the differences are taken at once
@@ -31,7 +32,7 @@ def squared_distances(a: Array, b: Array, products: Callable[[], tuple[Array, Ar
     """
     if a.shape[-1] <= SHORT:
         return _directly(a, b)
-    return _after_vmap(*_aligned(*(p[..., None] for p in products()), a, b))
+    return _chosen(*gaussian.aligned(*(p[..., None] for p in products()), a, b))
 
 
 @jax.jit
@@ -39,14 +40,8 @@ def _directly(a: Array, b: Array) -> Array:
     return jnp.sum((a - b) ** 2, -1)
 
 
-def _aligned(*arrays: Array) -> list[Array]:
-    """All with the same number of axes, so that a new leading axis stays a broadcast."""
-    rank = max(a.ndim for a in arrays)
-    return [a.reshape((1,) * (rank - a.ndim) + a.shape) for a in arrays]
-
-
-@custom_vmap
-def _after_vmap(k11: Array, c: Array, k22: Array, a: Array, b: Array) -> Array:
+@gaussian.after_vmap
+def _chosen(k11: Array, c: Array, k22: Array, a: Array, b: Array) -> Array:
     shape = jnp.broadcast_shapes(a.shape, b.shape)[:-1]
     if math.prod(shape) * a.shape[-1] <= 4 * max(a.size, b.size):  # each vector is in a few pairs only
         return jnp.broadcast_to(_directly(a, b), c.shape[:-1])
@@ -57,13 +52,6 @@ def _after_vmap(k11: Array, c: Array, k22: Array, a: Array, b: Array) -> Array:
 
 def _by_products(k11: Array, c: Array, k22: Array) -> Array:
     return jnp.maximum(k11 + k22 - 2 * c, 0)
-
-
-@_after_vmap.def_vmap
-def _rule(axis_size: int, in_batched: list[bool], *args: Array) -> tuple[Array, bool]:
-    args = tuple(x if batched else x[None] for x, batched in zip(args, in_batched, strict=True))
-    out = _after_vmap(*args)
-    return jnp.broadcast_to(out, (axis_size, *out.shape[1:])), True
 
 
 def _renewed(a: Array, b: Array, k11: Array, c: Array, k22: Array) -> Array:
