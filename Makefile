@@ -3,8 +3,8 @@
 #   make demo     the main job on real data              make lint    ruff: rules and format
 #   make test     the test suite                         make docs    the documentation, as HTML
 #   make slow     the tests marked slow                  make bench   side by side with peers
-#   make papers   tables and figures of the papers       make venv    only the set-up
-#   make clean    remove all that these made
+#   make papers   tables and figures of the papers       make zoo     every architecture against finite networks
+#   make venv     only the set-up                        make clean   remove all that these made
 #
 # PYTHON chooses the interpreter (default: the first that works of python3, python3.14 … python3.11), VENV the folder of the
 # environment, JOBS the number of test processes, ARGS what is passed on:  make test ARGS="-k relu"
@@ -20,7 +20,7 @@ READY := $(VENV)/.ready$(if $(PYTHON),-$(subst /,-,$(PYTHON)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test slow lint docs bench papers venv clean
+.PHONY: help demo test slow lint docs bench papers zoo venv clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed -n 1,10p
@@ -50,6 +50,10 @@ PAPERS ?= $(sort $(wildcard papers/*/run.py))
 
 papers: $(READY)
 	@set -e; for paper in $(PAPERS); do echo "── $$paper ──"; $(BIN)/python $$paper $(ARGS); done
+
+# some rows:  make zoo ARGS="--only resnet"
+zoo: $(READY)
+	$(BIN)/python -m zoo.run $(ARGS)
 
 venv: $(READY)
 
