@@ -4,6 +4,7 @@
     python -m zoo.run --only resnet GRU     rows whose title holds one of the words (any case); prints the reports
     python -m zoo.run --resume              rows that have no passing result there yet
     python -m zoo.run --list                the titles
+    python -m zoo.run --table               only write docs/zoo-table.md from the results that are kept
 
 Each row runs in a process of its own. Exits with 1 where a row fails.
 """
@@ -32,6 +33,8 @@ def main() -> int:
     if given.list:
         print("\n".join(titles))
         return 0
+    if given.table:
+        return _table()
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         began = time.monotonic()
         tasks = [pool.submit(_apart, title, given.timeout) for title in titles]
@@ -40,6 +43,8 @@ def main() -> int:
             found.append(task.result())
             _say(found[-1], len(found), len(titles), verbose=bool(given.only))
             _keep(found[-1])
+    if not given.only:
+        _table()
     return _closing(found, time.monotonic() - began)
 
 
@@ -48,6 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="rows whose title holds one of these")
     parser.add_argument("--resume", action="store_true", help="skip rows with a passing result")
     parser.add_argument("--list", action="store_true", help="print the titles and stop")
+    parser.add_argument("--table", action="store_true", help="only write the table of the docs")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time (default 2)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one row (default 600)")
     parser.add_argument("--row", help=argparse.SUPPRESS)  # the process of one row
@@ -92,6 +98,15 @@ def _say(result: dict, count: int, total: int, *, verbose: bool) -> None:
     print(f"[{count}/{total}] {word} {result['title']}{figures}  {result['seconds']:.0f} s", flush=True)
     if verbose or not result["passed"]:
         print("    " + result["verdict"].replace("\n", "\n    "), flush=True)
+
+
+def _table() -> int:
+    from zoo import rows
+    from zoo._table import TABLE, write
+
+    write(kept(), list(rows()))
+    print(f"wrote {TABLE}")
+    return 0
 
 
 def kept() -> dict[str, dict]:
