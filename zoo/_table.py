@@ -6,24 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TABLE = Path(__file__).parents[1] / "docs" / "zoo-table.md"
-_PLAIN = frozenset(
-    [
-        "reshape",
-        "transpose",
-        "broadcast_in_dim",
-        "squeeze",
-        "expand_dims",
-        "slice",
-        "convert_element_type",
-        "copy",
-        "iota",
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-    ]
-)
+_MOVING = ("reshape", "transpose", "broadcast_in_dim", "squeeze", "expand_dims", "slice", "iota")
+_PLAIN = frozenset((*_MOVING, "convert_element_type", "copy", "add", "sub", "mul", "div", "neg"))
 _VERIFIED = ("architecture", "code", "worst |z|", "bound", "bias ∝ n^", "spread ∝ n^", "finds", "first call", "a pair")
 _REFUSED = ("architecture", "code", "why")
 
