@@ -50,13 +50,16 @@ class Weight:
 
     Entries are those of the parameter times `amplitude` (with its sign, so that W and −W are opposite); a MatMul's
     holds √(coordinates summed) too. Covariances between two uses are amplitude · amplitude' · c, with c the parameter's
-    (cross-)covariance in the limit's units.
+    (cross-)covariance in the limit's units. `fan` counts the coordinates summed beside the finite axes: a number, or a
+    multiple of a power of the width (`is_averaged`: the product is then Gaussian whatever the law of the entries).
     """
 
     path: str
     contracted: frozenset[Hashable]
     block: tuple[Hashable, ...]
     amplitude: float
+    fan: float = 1.0
+    is_averaged: bool = False
 
     def same_entries(self, other: Weight) -> bool:
         return (self.path, self.contracted, self.block) == (other.path, other.contracted, other.block)

@@ -143,7 +143,9 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
     fan = fan_in([a for d in dims.contract[1] for a in x.layout[d] if a.copies])
     contracted = frozenset(label for d in dims.contract[0] for label in leaf.labels[d])
     scale = leaf.scale * fan ** Fraction(1, 2)
-    weight = tp.Weight(leaf.parameter.path, contracted, leaf.block, scale.coefficient)
+    weight = tp.Weight(
+        leaf.parameter.path, contracted, leaf.block, scale.coefficient, fan.coefficient, fan.exponent > 0
+    )
     return weight, leaf.parameter.exponent / 2 + scale.exponent + x.exponent
 
 
