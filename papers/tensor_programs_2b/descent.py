@@ -66,7 +66,10 @@ class Limit:
 
 
 def courses(net: Any, limit: Limit, task: Task, *, loss: Callable, width: int, members: int, key: jax.Array) -> Course:
-    """Theorem 5.3 of the paper: f_{t+1}(x) = f_t(x) − η Σ_b Θ(x, x_b) ∂L(f_t(x_b)), f_0 the network's own."""
+    """Theorem 5.3 of the paper: f_{t+1}(x) = f_t(x) − η Σ_b Θ(x, x_b) ∂L(f_t(x_b)), f_0 the network's own.
+
+    The drift ‖Θ_T − Θ_0‖/‖Θ_0‖ is that on four training examples, at the end.
+    """
     optimizer = wl.SGD(limit.step(task), task.batches)
     found = wl.finite.train(
         net,
@@ -78,12 +81,13 @@ def courses(net: Any, limit: Limit, task: Task, *, loss: Callable, width: int, m
         loss=loss,
         members=members,
         watch=task.x,
+        tangent=task.x[:4],
+        tangent_every=len(task.batches),
         rates=limit.kernel.rates(width),
+        replica_axes=limit.kernel.replica_axes,
     )
     limits = np.stack([_descended(limit, task, optimizer, loss, start) for start in found.values[:, 0]])
-    return Course(
-        found.distance(limits), _drift(net, limit, task, optimizer, loss, width=width, members=members, key=key)
-    )
+    return Course(found.distance(limits), found.drift[:, -1])
 
 
 def _descended(limit: Limit, task: Task, optimizer: Any, loss: Callable, start: np.ndarray) -> np.ndarray:
@@ -95,23 +99,3 @@ def _descended(limit: Limit, task: Task, optimizer: Any, loss: Callable, start: 
 
     fit = wl.train(limit, task.train, task.labels(loss), optimizer=optimizer, loss=loss, initial=initial)
     return np.asarray(fit(task.x, t=np.arange(len(task.batches) + 1)).mean)
-
-
-def _drift(net: Any, limit: Limit, task: Task, optimizer: Any, loss: Callable, *, width, members, key) -> np.ndarray:
-    """‖Θ_T − Θ_0‖/‖Θ_0‖ on four training examples, at the end of training."""
-    found = wl.finite.train(
-        net,
-        task.train,
-        task.labels(loss),
-        key=key,
-        width=width,
-        optimizer=optimizer,
-        loss=loss,
-        members=members,
-        every=len(task.batches),
-        watch=task.x[:1],
-        tangent=task.x[:4],
-        rates=limit.kernel.rates(width),
-        replica_axes=limit.kernel.replica_axes,
-    )
-    return found.drift[:, -1]

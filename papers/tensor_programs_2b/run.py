@@ -1,37 +1,47 @@
 """Tensor Programs IIb (Yang & Littwin 2021): networks of any architecture follow kernel gradient descent.
 
-    python papers/tensor_programs_2b/run.py [--widths 64 128 256 512] [--steps 20] [--only MLP GRU]
+    python papers/tensor_programs_2b/run.py [--widths 64 128 256 512] [--steps 20] [--only MLP GRU] [--again]
 
 prints, for six architectures and two losses, the largest distance over the steps of stochastic gradient descent between a
 network and the limit started at the network's own f_0, on the same minibatches, and how far the network's tangent kernel
-drifts; and draws both against the width into `architectures.png` beside this file.
+drifts; writes both to `docs/tables`, and draws them against the width into `docs/_static`. Every architecture, loss and width is kept in
+`.parts`: a run that is stopped goes on where it was, and `--again` trains anew.
 """
 
 import argparse
+import functools
+import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
-from descent import Course, Limit, courses, task
 
-import widelimit as wl
-from networks import NETWORKS
-from widelimit import plot
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # `kept`
+
+from descent import Course, Limit, courses, task  # noqa: E402
+from kept import Kept, report, table  # noqa: E402
+
+import widelimit as wl  # noqa: E402
+from networks import NETWORKS  # noqa: E402
+from widelimit import plot  # noqa: E402
+
+DOCS = HERE.parents[1] / "docs"
 
 LOSSES = {"squared error": wl.squared_error, "cross-entropy": wl.cross_entropy}
-MEMBERS = {64: 16, 128: 12, 256: 8, 512: 6, 1024: 4, 2048: 2}
+MEMBERS = {64: 16, 128: 12, 256: 8, 512: 6, 1024: 4, 2048: 3}
 Results = dict[str, dict[int, Course]]
 
 
 def main() -> None:
     options = _options()
-    names = options.only or list(NETWORKS)
-    results = {name: measure(name, options.widths, options.steps) for name in names}
-    table(results, options.widths)
-    path = Path(__file__).with_name("architectures.png")
-    draw(results, path)
-    print(f"\ndrawn: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    kept = Kept(HERE / ".parts", again=options.again)
+    results = {name: measure(kept, name, options.widths, options.steps) for name in options.only or NETWORKS}
+    for what, title in (("distance", "max over steps of |f_network - f_kernel| (rms)"), ("drift", "drift of the NTK")):
+        print(f"\n{title}")
+        report(options.out / "tables" / f"tensor-programs-2b-{what}.md", rows(results, options.widths, what))
+    draw(results, options.out / "_static" / "tensor-programs-2b.png")
 
 
 def _options() -> argparse.Namespace:
@@ -39,21 +49,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512, 1024, 2048])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS))
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder with `_static` and `tables`")
+    parser.add_argument("--again", action="store_true", help="train anew what an earlier run has kept")
     return parser.parse_args()
 
 
-def measure(name: str, widths: list[int], steps: int) -> Results:
+def measure(kept: Kept, name: str, widths: list[int], steps: int) -> Results:
     """The courses of one architecture, by loss and width."""
-    start = time.perf_counter()
-    net, job = NETWORKS[name](), task(steps)
-    limit = Limit(net, job.x)
-    found = {
-        loss: {
-            width: courses(net, limit, job, loss=fn, width=width, members=MEMBERS.get(width, 4), key=jax.random.key(0))
-            for width in widths
-        }
-        for loss, fn in LOSSES.items()
-    }
+    start, net, job = time.perf_counter(), NETWORKS[name](), task(steps)
+    limit = functools.cache(lambda: Limit(net, job.x))  # not needed where all is kept
+
+    def course(loss: str, width: int) -> Course:
+        how = {"loss": LOSSES[loss], "width": width, "members": MEMBERS.get(width, 4), "key": jax.random.key(0)}
+        settings = {"loss": loss, "width": width, "members": how["members"], "steps": steps}
+        return Course(**kept(name, settings, lambda: courses(net, limit(), job, **how)._asdict()))
+
+    found = {loss: {width: course(loss, width) for width in widths} for loss in LOSSES}
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return found
 
@@ -71,14 +82,15 @@ def _error(values: np.ndarray) -> float:
     return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else values.mean() / 2
 
 
-def table(results: dict[str, Results], widths: list[int]) -> None:
-    for what, title in (("distance", "max over steps of |f_network - f_kernel| (rms)"), ("drift", "drift of the NTK")):
-        print(f"\n{title}\n{'':34}" + "".join(f"{w:>9}" for w in widths) + "   exponent")
-        for name, by_loss in results.items():
-            for loss, by_width in by_loss.items():
-                slope, error = exponent(by_width, what)
-                cells = "".join(f"{getattr(course, what).mean():9.4f}" for course in by_width.values())
-                print(f"{name:19} {loss:14}{cells}   {slope:+.2f} ± {error:.2f}")
+def rows(results: dict[str, Results], widths: list[int], what: str) -> str:
+    """The means over networks, and their exponent."""
+    lines = []
+    for name, by_loss in results.items():
+        for loss, by_width in by_loss.items():
+            slope, error = exponent(by_width, what)
+            means = (f"{getattr(course, what).mean():.4f}" for course in by_width.values())
+            lines.append([name, loss, *means, f"{slope:+.2f} ± {error:.2f}"])
+    return table(["network", "loss", *map(str, widths), "exponent"], lines)
 
 
 def draw(results: dict[str, Results], path: Path) -> None:

@@ -67,6 +67,16 @@ def test_a_member_does_not_depend_on_who_is_trained_beside_it():
     np.testing.assert_array_equal(one.steps, [0, 2, 4])
 
 
+def test_kernels_are_recorded_less_often_than_values_and_column_by_column():
+    whole = course(wl.GradientDescent(0.1), steps=4, tangent=X, replica_axes=(0,))
+    column = course(
+        wl.GradientDescent(0.1), steps=4, tangent=X, against=X[2:3], tangent_every=2, replica_axes=(0,)
+    )  # fmt: skip
+    np.testing.assert_allclose(column.values, whole.values, rtol=1e-12)
+    np.testing.assert_array_equal(column.ntk_steps, [0, 2, 4])
+    np.testing.assert_allclose(column.ntk, whole.ntk[:, ::2, :, 2:3], rtol=1e-10)
+
+
 @pytest.mark.slow
 def test_distance_and_drift_from_the_limit_fall_with_the_width():
     """Distance as width^-1/2; the drift at least so fast (1/width here: Dyer & Gur-Ari 2020 find that order for its mean)."""
@@ -94,6 +104,7 @@ def test_distance_and_drift_from_the_limit_fall_with_the_width():
     [
         (wl.GradientDescent(0.1), {}, "how many `steps`"),
         (wl.GradientDescent(0.1), {"steps": 5, "every": 2}, "must divide the 5 steps"),
+        (wl.GradientDescent(0.1), {"steps": 6, "every": 2, "tangent_every": 3}, "tangent_every=3"),
         (wl.GradientFlow(), {"steps": 5}, "networks take discrete steps"),
         (wl.SGD(0.1, np.array([[7]])), {}, "there are 6"),
         (wl.GradientDescent(1e6), {"steps": 60}, "smaller learning rate"),

@@ -25,14 +25,16 @@ class Course(NamedTuple):
         steps: the steps after which there is a record; the first is 0, before training.
         values: the outputs at the examples that are watched.
         ntk: the tangent kernel of those of `tangent`, None where none were given.
+        ntk_steps: the steps after which it was recorded.
     """
 
     steps: Int[np.ndarray, " records"]
     values: Float[np.ndarray, "members records n ..."]
-    ntk: Float[np.ndarray, "members records m m ..."] | None = None
+    ntk: Float[np.ndarray, "members kernels m1 m2 ..."] | None = None
+    ntk_steps: Int[np.ndarray, " kernels"] | None = None
 
     @property
-    def drift(self) -> Float[np.ndarray, "members records"]:
+    def drift(self) -> Float[np.ndarray, "members kernels"]:
         """‖Θ_t − Θ_0‖_F / ‖Θ_0‖_F of every network."""
         if self.ntk is None:
             raise ValueError("`course.drift`: no kernel was recorded; pass `tangent=examples` to `wl.finite.train`")
@@ -64,12 +66,19 @@ class _Job(NamedTuple):
 
 
 class _Data(NamedTuple):
-    """The arrays of a training: examples and labels, what is watched, and the examples of the tangent kernel."""
+    """The arrays of a training: examples and labels, what is watched, and the examples of the tangent kernel's two sides."""
 
     x: PyTree
     y: Array
     watched: PyTree
     tangent: PyTree | None
+    against: PyTree | None
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The shape of the tangent kernel."""
+        second = self.tangent if self.against is None else self.against
+        return tuple(0 if side is None else jax.tree.leaves(side)[0].shape[0] for side in (self.tangent, second))
 
 
 def train(
@@ -86,6 +95,8 @@ def train(
     every: int = 1,
     watch: PyTree = None,
     tangent: PyTree = None,
+    against: PyTree = None,
+    tangent_every: int | None = None,
     rates: Mapping[str, float | int] | None = None,
     replica_axes: tuple[int, ...] = (),
     memory: float | int = 2**30,
@@ -110,6 +121,9 @@ def train(
         every: steps between two records; it divides `steps`.
         watch: the examples whose outputs are recorded; left out, those of x.
         tangent: the examples whose tangent kernel is recorded; left out, none.
+        against: the examples of its other side, left out the same: one example gives one column of the kernel at the cost of one
+            backward pass.
+        tangent_every: steps between two records of the tangent kernel; `every` divides it, and it divides `steps`. Left out, `every`.
         rates: λ_θ by path, for the parameter as the code holds it; 1 where left out. `kernel.rates(width)` are those of the limit.
         replica_axes: output axes over which tangent kernels are averaged: `kernel.replica_axes`.
         memory: bytes that the members trained together may hold.
@@ -126,14 +140,18 @@ def train(
     call = "`wl.finite.train(net, x, y)`"
     x, count = _check.batch(call, "x", x)
     watched = x if watch is None else _check.batch(call, "watch", watch)[0]
-    tangent = None if tangent is None else _check.batch(call, "tangent", tangent)[0]
-    data = _Data(x, _labels(call, y, count), watched, tangent)
-    batches = _batches(call, optimizer, steps, every=every, count=count)
+    tangent, against = (
+        None if side is None else _check.batch(call, name, side)[0]
+        for name, side in (("tangent", tangent), ("against", against))
+    )
+    data = _Data(x, _labels(call, y, count), watched, tangent, against)
+    batches = _batches(call, optimizer, steps, every=(every, tangent_every or every), count=count)
     job = _Job(net, width, tuple((rates or {}).items()), loss, optimizer.rates, products, replica_axes)
     job, together = _planned(job, key, data, memory)
     values, ntk = _members((job, together), key, data, batches, members=members, progress=progress)
     _check_finite(call, values, optimizer)
-    return Course(np.arange(values.shape[1]) * every, values, ntk)
+    records = np.arange(values.shape[1]) * every
+    return Course(records, values, ntk, None if ntk is None else np.arange(ntk.shape[1]) * (tangent_every or every))
 
 
 def _labels(call: str, y: Any, count: int) -> Array:
@@ -145,8 +163,8 @@ def _labels(call: str, y: Any, count: int) -> Array:
     return y
 
 
-def _batches(call: str, optimizer: Any, steps: int | None, *, every: int, count: int) -> Any:
-    """(records, every, B) indices; for full batches (records, every, 0), which are all examples."""
+def _batches(call: str, optimizer: Any, steps: int | None, *, every: tuple[int, int], count: int) -> Any:
+    """(kernels, records, every, B) indices; for full batches (…, 0), which are all examples."""
     if not hasattr(optimizer, "rates"):
         raise TypeError(
             f"{call}: `optimizer` is {optimizer!r}; networks take discrete steps: `wl.GradientDescent(lr)`, "
@@ -158,9 +176,14 @@ def _batches(call: str, optimizer: Any, steps: int | None, *, every: int, count:
     batches = np.zeros((steps, 0), int) if given is None else np.asarray(given)[:steps]
     if batches.size and not 0 <= batches.min() <= batches.max() < count:
         raise ValueError(f"{call}: minibatches name examples {batches.min()} to {batches.max()}, but there are {count}")
-    if every < 1 or len(batches) % every:
-        raise ValueError(f"{call}: `every={every}` must divide the {len(batches)} steps")
-    return batches.reshape(len(batches) // every, every, -1)
+    often, seldom = every
+    if often < 1 or len(batches) % often:
+        raise ValueError(f"{call}: `every={often}` must divide the {len(batches)} steps")
+    if seldom < 1 or seldom % often or len(batches) % seldom:
+        raise ValueError(
+            f"{call}: `tangent_every={seldom}` must divide the {len(batches)} steps, and `every={often}` must divide it"
+        )
+    return batches.reshape(len(batches) // seldom, seldom // often, often, batches.shape[1])
 
 
 def _planned(job: _Job, key: PRNGKeyArray, data: _Data, memory: float | int) -> tuple[_Job, int]:
@@ -171,10 +194,9 @@ def _planned(job: _Job, key: PRNGKeyArray, data: _Data, memory: float | int) -> 
     sizes = measure(
         lambda params, one: arrange(job.net.apply(params, one)), shapes, leaves, _check.example(data.watched)
     )
-    count = 0 if data.tangent is None else jax.tree.leaves(data.tangent)[0].shape[0]
-    chosen = plan(sizes, count, count, memory)
-    contracted = chosen.method is contraction and chosen.examples >= count
-    jacobians = 2 * count * sizes.finite * sizes.replicas * sizes.parameters if contracted else 0
+    chosen = plan(sizes, *data.sides, memory)
+    contracted = chosen.method is contraction and chosen.examples >= max(data.sides)
+    jacobians = sum(data.sides) * sizes.finite * sizes.replicas * sizes.parameters if contracted else 0
     held = sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
     activations = jax.tree.leaves(data.x)[0].shape[0] * sizes.forward / 8
     # on a CPU more networks at once than the cache holds are slower than one after the other
@@ -228,13 +250,18 @@ def _course(job: _Job, key: Array, data: _Data, batches: Array) -> tuple[Array, 
         new = {p: (leaves[p] + split.rates[p] * change).astype(leaves[p].dtype) for p, (change, _) in moved.items()}
         return (new, {p: v for p, (_, v) in moved.items()}), None
 
-    def segment(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], tuple[Array, Array | None]]:
+    def segment(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], Array]:
         state, _ = jax.lax.scan(step, state, batches)
-        return state, _record(job, split, state[0], data)
+        return state, _values(job, split, state[0], data)
+
+    def stretch(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], tuple[Array, Array | None]]:
+        state, values = jax.lax.scan(segment, state, batches)
+        return state, (values, _ntk(job, split, state[0], data))
 
     resting = jax.tree.map(jnp.zeros_like, start)
-    _, records = jax.lax.scan(segment, (start, resting), batches)
-    first = _record(job, split, start, data)
+    _, (values, ntk) = jax.lax.scan(stretch, (start, resting), batches)
+    records = values.reshape(-1, *values.shape[2:]), ntk
+    first = _values(job, split, start, data), _ntk(job, split, start, data)
     return jax.tree.map(lambda a, rest: jnp.concatenate([a[None], rest]), first, records)
 
 
@@ -245,14 +272,21 @@ def _moved(steps: tuple[float, float, float], velocity: Array, gradient: Array) 
     return -lr * ((gradient + beta * velocity) if ahead else velocity), velocity
 
 
-def _record(job: _Job, split: Any, leaves: dict, data: _Data) -> tuple[Array, Array | None]:
-    values = jax.vmap(partial(job.net.apply, split.merge(leaves)))(data.watched)
+def _values(job: _Job, split: Any, leaves: dict, data: _Data) -> Array:
+    return jax.vmap(partial(job.net.apply, split.merge(leaves)))(data.watched)
+
+
+def _ntk(job: _Job, split: Any, leaves: dict, data: _Data) -> Array | None:
     if data.tangent is None:
-        return values, None
+        return None
     arrange = over(job.replica_axes)
-    ntk = job.method(lambda p, x: arrange(job.net.apply(split.merge(p), x)), leaves, split.rates, data.tangent, None)
-    finite = kept(values.shape[1:], job.replica_axes)
-    return values, ntk.reshape(*ntk.shape[:2], *finite, *finite)
+    apply = partial(job.net.apply, split.merge(leaves))
+    shape = jax.eval_shape(apply, jax.tree.map(lambda a: a[0], data.tangent)).shape
+    ntk = job.method(
+        lambda p, x: arrange(job.net.apply(split.merge(p), x)), leaves, split.rates, data.tangent, data.against
+    )
+    finite = kept(shape, job.replica_axes)
+    return ntk.reshape(*ntk.shape[:2], *finite, *finite)
 
 
 def _check_finite(call: str, values: np.ndarray, optimizer: Any) -> None:
