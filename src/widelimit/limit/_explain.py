@@ -49,7 +49,7 @@ def explain(reading: trace.Reading, accuracy: float) -> Explanation:
 
 def outermost(output: tp.Value) -> list[tp.Value]:
     """The nonlinear values that weights and means read: each is one Nonlin of the reduced program."""
-    order = trace.reachable(output)
+    order = tp.reachable(output)
     inner = {id(p) for v in order if _is_nonlinear(v) for p in _nonlinear_parts(v)}
     return [v for v in order if _is_nonlinear(v) and id(v) not in inner]
 
@@ -121,7 +121,7 @@ def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
 
 def approximations(reading: trace.Reading) -> list[str]:
     """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
-    narrow = {v.weight.path: _narrow(v) for v in trace.reachable(reading.output) if _narrow(v)}
+    narrow = {v.weight.path: _narrow(v) for v in tp.reachable(reading.output) if _narrow(v)}
     return [
         f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as "
         "Gaussian with the same variance "
@@ -141,7 +141,7 @@ def _narrow(v: tp.Value) -> str:
 
 
 def _notes(reading: trace.Reading) -> list[str]:
-    used = {v.weight.path for v in trace.reachable(reading.output) if isinstance(v, tp.MatMul | tp.Vector)}
+    used = {v.weight.path for v in tp.reachable(reading.output) if isinstance(v, tp.MatMul | tp.Vector)}
     dropped = [p for p, law in reading.laws.items() if p not in used and law.kind not in ("constant", "fixed")]
     unused = [
         f"the parameter {p!r} drops out of the limit (its variance is of order n^{reading.laws[p].variance.exponent}, or it is not used)"

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
+from widelimit import program as tp
 from widelimit import trace
 from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate
 from widelimit.limit._gram import Gram
@@ -124,7 +125,7 @@ def _diverging(net: Any, reading: trace.Reading, learning_rates: Any, widths: An
 def _room_for(reading: trace.Reading) -> Iterator[None]:
     """Python's bound on nested calls, raised for deep networks: the recursion is as deep as the program is long."""
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 2_000 + _FRAMES * len(trace.reachable(reading.output))))
+    sys.setrecursionlimit(max(before, 2_000 + _FRAMES * len(tp.reachable(reading.output))))
     try:
         yield
     finally:

@@ -43,7 +43,7 @@ class _Printer:
 
     def _used(self, path: str) -> bool:
         return any(
-            isinstance(v, tp.MatMul | tp.Vector) and v.weight.path == path for v in trace.reachable(self.reading.output)
+            isinstance(v, tp.MatMul | tp.Vector) and v.weight.path == path for v in tp.reachable(self.reading.output)
         )
 
     def _law(self, path: str) -> str:

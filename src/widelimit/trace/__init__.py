@@ -1,9 +1,10 @@
 """From the code of a network to its Tensor Program."""
 
+from widelimit.program import ingredients, reachable
 from widelimit.trace._abstract import Parameter, Refusal
 from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
 from widelimit.trace._jaxpr import opened
-from widelimit.trace._read import Rates, Reading, ingredients, reachable, read
+from widelimit.trace._read import Rates, Reading, read
 from widelimit.trace._same import program_key
 from widelimit.trace._scale import Scale
 

@@ -22,7 +22,9 @@ from widelimit.trace._abstract import (
     Randomness,
     Refusal,
     Segmented,
+    Sizes,
     Wide,
+    dims,
     finite_shape,
     plain,
 )
@@ -45,6 +47,7 @@ class Reading:
     output: tp.Value
     replica_axes: tuple[int, ...]
     parameters: dict[str, Parameter]
+    shapes: dict[str, tuple[Sizes, ...]]
     laws: dict[str, Law]
     rates: dict[str, Scale]
     inputs: tuple[jax.ShapeDtypeStruct, ...]
@@ -73,13 +76,14 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     rates = _rates(found, learning_rates, network)
     parameters = {p: parameter(p, found[p], rates[p]) for p in found}
     leaves = list(zip(*(jax.tree_util.tree_leaves(params) for _, params in initial), strict=True))
+    shapes_of = {p: tuple(dims([a.shape for a in leaf])) for p, leaf in zip(paths, leaves, strict=True)}
     values = [_parameter_value(p, leaf, found.get(p), parameters.get(p)) for p, leaf in zip(paths, leaves, strict=True)]
     traced = [trace(network.apply, params, jax.tree_util.tree_unflatten(structure, shapes)) for _, params in initial]
     _check_output(traced[0][1])
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
     _check_sharing(value)
-    return Reading(value, replicas, parameters, found, rates, tuple(shapes), structure, widths)
+    return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
 
 
 def checked_widths(widths: Sequence[int] | None) -> tuple[int, ...]:
@@ -257,7 +261,7 @@ def _in_output_order(output: Wide) -> tp.Value:
 def _check_sharing(output: tp.Value) -> None:
     """A parameter used in two orientations (W and Wᵀ, or a matrix and a vector) needs the correction Ż."""
     uses: dict[str, dict[Any, str]] = {}
-    for value in reachable(output):
+    for value in tp.reachable(output):
         if isinstance(value, tp.MatMul | tp.Vector):
             uses.setdefault(value.weight.path, {})[value.weight.contracted] = value.where
     for path, orientations in uses.items():
@@ -268,45 +272,3 @@ def _check_sharing(output: tp.Value) -> None:
                 "product is then correlated with "
                 "the first, and there is no rule for that yet. Use two parameters."
             )
-
-
-def reachable(output: tp.Value) -> list[tp.Value]:
-    """Every value the output is made of, in the order of computation."""
-    order: dict[int, tp.Value] = {}
-    _visit(output, order, set())
-    return list(order.values())
-
-
-def _visit(x: Any, order: dict[int, tp.Value], seen: set[int]) -> None:
-    stack: list[tuple[Any, bool]] = [(x, False)]
-    while stack:
-        node, ready = stack.pop()
-        if ready:
-            if isinstance(node, tp.Value):
-                order[id(node)] = node
-            continue
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        stack.append((node, True))
-        stack.extend((p, False) for p in reversed(ingredients(node)))
-
-
-def ingredients(node: Any) -> list[Any]:
-    """What a value or known array is computed from."""
-    match node:
-        case tp.Given():
-            return [node.known]
-        case tp.Scaled():
-            return [node.known, node.h]
-        case tp.Pointwise():
-            return list(node.operands)
-        case tp.Image():
-            return [*(m.matrix for m in node.maps if m.matrix is not None), node.h]
-        case tp.Apply():
-            return list(node.args)
-        case tp.Moment():
-            return [v for v in (node.left, node.right) if v is not None]
-        case tp.Value():
-            return list(node.parts)
-    return []
