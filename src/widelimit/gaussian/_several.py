@@ -60,8 +60,9 @@ def expect_several(
     _note_parameters(phi, left_params), _note_parameters(psi, right_params)
     if (lines := _ridges(phi, psi)) is not None:
         return _along_lines(lines, joint, accuracy)
-    law, left_params, right_params = jax.tree.map(jnp.asarray, (_law(joint), tuple(left_params), tuple(right_params)))
-    return _moment(phi, psi, (0, 0), accuracy)(law, left_params, right_params)
+    arguments = jax.tree.map(jnp.asarray, (_law(joint), tuple(left_params), tuple(right_params)))
+    shape = jnp.broadcast_shapes(*(a.shape for a in jax.tree.leaves(arguments)))
+    return _moment(phi, psi, (0, 0), accuracy)(*_on_one_axis(arguments, shape)).reshape(shape)
 
 
 def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
@@ -101,6 +102,11 @@ def _along_lines(lines: tuple, joint: Joint, accuracy: float) -> Array:
     from widelimit.gaussian._expect import expect
 
     return sum(expect(f, g, law, accuracy=accuracy) for f, g, law in of_one_gaussian(*lines, joint))
+
+
+def _on_one_axis(arguments: Any, shape: tuple[int, ...]) -> Any:
+    """The axes of the law as one: matrix products of many axes are what compilers do worst."""
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, shape).reshape(-1), arguments)
 
 
 def _law(joint: Joint) -> tuple:
