@@ -141,25 +141,10 @@ def with_independent(k: Array, r: Request, pairs: Any) -> Array:
 
 def shares(a: tp.Weight, b: tp.Weight) -> bool:
     """Whether two uses read the same entries (True) or independent ones (False)."""
-    if a.path != b.path:
+    if a.has_other_entries(b):
         return False
     if a.same_entries(b):
         return True
-    for x, y in zip(a.block, b.block, strict=False):
-        if x == y:
-            continue
-        if x[:-1] == y[:-1] and _disjoint(x[-1], y[-1]):
-            return False
-        break
     raise SharingError(
         f"the parameter {a.path!r} is used twice with blocks that overlap in part; slice it in the same way at each use"
     )
-
-
-def _disjoint(a: Any, b: Any) -> bool:
-    (start_a, limit_a, stride_a), (start_b, limit_b, stride_b) = a, b
-    apart = all(x <= y for x, y in zip(limit_a, start_b, strict=True)) or all(
-        x <= y for x, y in zip(limit_b, start_a, strict=True)
-    )
-    interleaved = stride_a == stride_b and all((x - y) % stride_a for x, y in zip(start_a, start_b, strict=True))
-    return apart or interleaved

@@ -31,6 +31,6 @@ from widelimit.program._value import (
     Weight,
     is_stopped,
 )
-from widelimit.program._walk import ingredients, reachable
+from widelimit.program._walk import ingredients, reachable, steps
 
 __all__ = [name for name in dir() if not name.startswith("_")]

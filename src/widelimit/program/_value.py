@@ -64,6 +64,23 @@ class Weight:
     def same_entries(self, other: Weight) -> bool:
         return (self.path, self.contracted, self.block) == (other.path, other.contracted, other.block)
 
+    def has_other_entries(self, other: Weight) -> bool:
+        """Whether no entry is in both: another parameter, or blocks that lie apart."""
+        differing = next(((x, y) for x, y in zip(self.block, other.block, strict=False) if x != y), None)
+        if self.path != other.path or differing is None:
+            return self.path != other.path
+        x, y = differing
+        return x[:-1] == y[:-1] and _lie_apart(x[-1], y[-1])
+
+
+def _lie_apart(a: Any, b: Any) -> bool:
+    """Two slices (start, limit, stride), with their bounds at each of the widths."""
+    (start_a, limit_a, stride_a), (start_b, limit_b, stride_b) = a, b
+    before = all(x <= y for x, y in zip(limit_a, start_b, strict=True))
+    after = all(x <= y for x, y in zip(limit_b, start_a, strict=True))
+    interleaved = stride_a == stride_b and all((x - y) % stride_a for x, y in zip(start_a, start_b, strict=True))
+    return before or after or interleaved
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Vector(Value):

@@ -10,24 +10,22 @@ from widelimit.program._value import Given, Image, Pointwise, Scaled, Value
 
 def reachable(output: Value) -> list[Value]:
     """Every value the output is made of, in the order of computation."""
-    order: dict[int, Value] = {}
-    _visit(output, order, set())
-    return list(order.values())
+    return [node for node in steps(output) if isinstance(node, Value)]
 
 
-def _visit(x: Any, order: dict[int, Value], seen: set[int]) -> None:
-    stack: list[tuple[Any, bool]] = [(x, False)]
+def steps(*roots: Any) -> list[Any]:
+    """Every value and known array that the roots are computed from, and the roots, in the order of computation."""
+    order: dict[int, Any] = {}
+    stack, seen = [(root, False) for root in reversed(roots)], set()
     while stack:
         node, ready = stack.pop()
         if ready:
-            if isinstance(node, Value):
-                order[id(node)] = node
-            continue
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        stack.append((node, True))
-        stack.extend((p, False) for p in reversed(ingredients(node)))
+            order[id(node)] = node
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((part, False) for part in reversed(ingredients(node)))
+    return list(order.values())
 
 
 def ingredients(node: Any) -> list[Any]:

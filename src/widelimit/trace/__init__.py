@@ -4,6 +4,7 @@ from widelimit.program import ingredients, reachable
 from widelimit.trace._abstract import Parameter, Refusal
 from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
 from widelimit.trace._jaxpr import opened
+from widelimit.trace._laws import Law
 from widelimit.trace._read import Rates, Reading, read
 from widelimit.trace._same import program_key
 from widelimit.trace._scale import Scale
@@ -13,6 +14,7 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "Cut",
+    "Law",
     "Parameter",
     "Piece",
     "Rates",

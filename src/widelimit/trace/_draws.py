@@ -21,11 +21,12 @@ _STENCIL = 4  # neighbours on each side that a derivative is read from
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """The family of a law, and its first two moments."""
+    """The family of a law, its first two moments, and the quantiles that a normal law is cut off at."""
 
     kind: str
     mean: float
     variance: float
+    quantiles: tuple[float, float] = (0.0, 1.0)
 
 
 def levels(bit_width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +118,7 @@ def _truncated(m: float, s: float, low: float, high: float) -> Moments:
     """Mean m + s (φ(α) - φ(β))/Z and variance s² [1 + (αφ(α) - βφ(β))/Z - ((φ(α) - φ(β))/Z)²], Z = Φ(β) - Φ(α)."""
     (a_pdf, a_moment), (b_pdf, b_moment), mass = _edge(low), _edge(high), high - low
     shift = (a_pdf - b_pdf) / mass
-    return Moments(TRUNCATED, m + s * shift, s**2 * (1 + (a_moment - b_moment) / mass - shift**2))
+    return Moments(TRUNCATED, m + s * shift, s**2 * (1 + (a_moment - b_moment) / mass - shift**2), (low, high))
 
 
 def _edge(quantile: float) -> tuple[float, float]:

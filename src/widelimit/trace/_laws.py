@@ -29,13 +29,14 @@ class Law:
 
     `kind` is "normal", "truncated_normal", "uniform" or "constant"; mean and variance are those of an entry as the
     code holds it, as the width grows. An array that is not trained may hold any fixed numbers: its kind is "fixed",
-    and `values` are the numbers at each width.
+    and `values` are the numbers at each width. A truncated normal law is cut off at two `quantiles` of the normal one.
     """
 
     kind: str
     mean: Scale
     variance: Scale
     values: tuple[np.ndarray, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    quantiles: tuple[float, float] = dataclasses.field(default=(0.0, 1.0), compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _read(path: str, of_path: Sequence[Sample], widths: Sequence[int]) -> Law:
         variance = fit([m.variance for m in moments], widths, eps=max(eps, _DOUBLE))
     except ValueError as error:
         raise _refusal(path, f"its mean or variance does not scale with the width: {error}") from None
-    return Law(moments[0].kind, mean, variance)
+    return Law(moments[0].kind, mean, variance, quantiles=moments[0].quantiles)
 
 
 def _rounded(moments: _draws.Moments, eps: float) -> float:

@@ -1,0 +1,108 @@
+"""The adjoints Z^{dy}, dy = √n ∂f/∂y, of every use of a parameter, by samples.
+
+The readout's rows, drawn independently of all else, are where they start. Z^{dh} gets Σ Ẑ^{Wᵀdy} from the uses y = W h, Gaussian with
+Cov(Ẑ^{Wᵀdy}, Ẑ^{Wᵀdy'}) = σ_W² E[Z^{dy} Z^{dy'}], and goes on through the Nonlins by their derivatives; Moments are constants, as the
+adjoints are odd in the readout (Tensor Programs II, simple GIA check; IIb, D.4.5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Hashable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from widelimit import program as tp
+from widelimit.particles import _taps
+from widelimit.particles._forward import Forward
+from widelimit.particles._gaussians import Gaussians
+from widelimit.particles._noise import Noise
+from widelimit.particles._operations import backward
+from widelimit.particles._plan import family
+from widelimit.particles._readout import Readout
+from widelimit.particles._taps import Use
+
+
+@dataclasses.dataclass(eq=False)
+class Backward:
+    """Adjoints of the P outputs, as (P, inputs, particles, *positions), filled by `run`."""
+
+    forward: Forward
+    readout: Readout
+    key: Array
+
+    def __post_init__(self) -> None:
+        self._noise = Noise(self.forward.particles, self.forward.dtype)
+        self._arrays: dict[int, Array] = {}
+        self._gaussians: dict[Hashable, Gaussians] = {}
+        self._rows: dict[Hashable, Array] = {}
+        self.seeds: dict[int, Array] = {}  # of the readout's uses, of which one coordinate counts
+        self.features: dict[int, Array] = {}  # of all others
+
+    @property
+    def outputs(self) -> int:
+        return self.readout.mean.shape[-1]
+
+    def run(self) -> Backward:
+        plan = self.forward.plan
+        for number, (use, jacobian) in enumerate(zip(plan.readout, self.readout.jacobians, strict=True)):
+            self._seed(use, jacobian, jax.random.fold_in(self.key, number))
+        for number, step in enumerate(reversed(plan.steps)):
+            if id(step) in self._arrays:
+                self._step(step, self._arrays.pop(id(step)), jax.random.fold_in(self.key, len(plan.readout) + number))
+        return self
+
+    def _step(self, v: tp.Value, adjoint: Array, key: Array) -> None:
+        match v:
+            case tp.MatMul() | tp.Vector():
+                self.features[id(v)] = self._flat(v, adjoint)
+                if _goes_on(v):
+                    self._add(v.h, self._transposed(v, key))
+            case tp.Given():
+                pass
+            case _:
+                for operand, part in backward(v, self.forward.arrays, adjoint):
+                    self._add(operand, part)
+
+    def _add(self, v: tp.Value, adjoint: Array) -> None:
+        self._arrays[id(v)] = self._arrays[id(v)] + adjoint if id(v) in self._arrays else adjoint
+
+    def _flat(self, use: Use, adjoint: Array) -> Array:
+        """H (independent, P · inputs · others, particles) with E[Z^{dy} Z^{dy'}] = H H'ᵀ."""
+        flat = jnp.transpose(_taps.flattened(use, adjoint), (3, 0, 1, 4, 2))
+        return flat.reshape(flat.shape[0], -1, self.forward.particles) / math.sqrt(self.forward.particles)
+
+    # --- draws --------------------------------------------------------------------------------------------------------
+
+    def _seed(self, use: Use, jacobian: Array, key: Array) -> None:
+        """J v: all outputs read through the same row v of the readout's weight."""
+        flat = jnp.transpose(_taps.flattened(use, jacobian), (2, 1, 0, 3))  # (independent, P, inputs, others)
+        self.seeds[id(use)] = flat.reshape(flat.shape[0], -1, 1)
+        if not _goes_on(use):
+            return
+        if family(use) not in self._rows:
+            self._rows[family(use)] = self._noise.draw(key, (_taps_count(use), flat.shape[0]))
+        adjoint = jnp.einsum("ipas,kin->panisk", flat, self._rows[family(use)])
+        self._add(use.h, self._read_back(use, adjoint))
+
+    def _transposed(self, g: tp.MatMul, key: Array) -> Array:
+        made, forward = self._gaussians.setdefault(family(g), Gaussians(self._noise)), self.forward
+        drawn = made.draw(key, self.features[id(g)], copies=_taps_count(g))
+        drawn = drawn.reshape(*drawn.shape[:2], self.outputs, forward.count, -1, forward.particles)
+        return self._read_back(g, jnp.transpose(drawn, (2, 3, 5, 1, 4, 0)))
+
+    def _read_back(self, g: tp.MatMul, adjoint: Array) -> Array:
+        """Wᵀ dy, from (P, inputs, particles, independent, others, k)."""
+        return _taps.spread_back(g, adjoint * (g.weight.amplitude * self.forward.plan.deviation(g)))
+
+
+def _goes_on(use: Use) -> bool:
+    return isinstance(use, tp.MatMul) and not isinstance(use.h, tp.Given)
+
+
+def _taps_count(g: tp.MatMul) -> int:
+    """How many entries of W meet one position of g."""
+    return math.prod(g.h.shape[i] for i in g.contracted) * math.prod(w.size for w in g.windows)
