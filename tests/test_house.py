@@ -18,7 +18,7 @@ LAYERS = (  # from the top down; a folder imports from the layers below its own,
     ("cli", "plot", "learn"),
     ("dynamics", "finite", "exact", "solve", "spectrum", "evidence"),
     ("limit",),
-    ("network",),
+    ("particles", "network"),
     ("trace",),
     ("program", "gaussian"),
 )

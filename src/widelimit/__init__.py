@@ -16,7 +16,7 @@ from widelimit.dynamics import (
 )
 from widelimit.evidence import EvidenceFit, evidence, fit_evidence, rescaled
 from widelimit.finite import empirical_ntk, verify
-from widelimit.limit import ApproximationWarning, Kernel, Kernels, limit
+from widelimit.limit import ApproximationWarning, Kernel, Kernels, SampledKernel, limit
 from widelimit.network import Network, constant, from_equinox, from_flax, normal, uniform
 from widelimit.trace import Refusal
 
@@ -32,6 +32,7 @@ __all__ = [
     "Momentum",
     "Network",
     "Refusal",
+    "SampledKernel",
     "constant",
     "cross_entropy",
     "empirical_ntk",

@@ -1,6 +1,8 @@
-"""The recursion over a Tensor Program, and the kernels it gives."""
+"""The recursion over a Tensor Program, and the kernels it gives; or those of the particle engine."""
 
 from widelimit.limit._explain import ApproximationWarning, Explanation
-from widelimit.limit._kernel import Kernel, Kernels, limit
+from widelimit.limit._kernel import Kernel, limit
+from widelimit.limit._kernels import Kernels
+from widelimit.limit._sampled import SampledKernel
 
-__all__ = ["ApproximationWarning", "Explanation", "Kernel", "Kernels", "limit"]
+__all__ = ["ApproximationWarning", "Explanation", "Kernel", "Kernels", "SampledKernel", "limit"]

@@ -8,7 +8,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +20,14 @@ from widelimit import trace
 from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
+from widelimit.limit._kernels import Kernels
 from widelimit.limit._printed import Program
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
+from widelimit.limit._sampled import SampledKernel, sampled
 
 _BUDGET = 1.0  # GiB of working memory
 _FRAMES = 20  # nested calls a value of the program takes
-
-
-class Kernels(NamedTuple):
-    """The covariance of the Gaussian process at initialisation, and the tangent kernel."""
-
-    nngp: Array
-    ntk: Array
 
 
 def limit(
@@ -42,7 +37,10 @@ def limit(
     learning_rates: trace.Rates = "ntk",
     accuracy: float = 1e-6,
     widths: tuple[int, ...] | None = None,
-) -> Kernel:
+    engine: str = "recursion",
+    particles: int | None = None,
+    key: Array | None = None,
+) -> Kernel | SampledKernel:
     """The infinite-width limit of a network: its NNGP and NTK, for any architecture that is a Tensor Program.
 
     Args:
@@ -53,9 +51,13 @@ def limit(
             (1.0 is J Jᵀ). A dict from parameter path to either (others "ntk"); 0 is frozen.
         accuracy: The relative error asked of Gaussian expectations without a closed form.
         widths: At least three widths at which the network is traced (shapes only) to tell what scales with the width.
+        engine: "recursion": second moments by closed forms and quadrature. "particles": samples of every variable of the
+            program, an independent check and a way where expectations of many Gaussians are dear; it has standard errors.
+        particles: How many samples the particle engine draws (default 2¹⁶; errors fall as one over the root).
+        key: Its random key, `jax.random.key(0)` if left out.
 
     Returns:
-        A `Kernel`: `kernel(x1, x2)` gives Gram matrices.
+        A `Kernel`, or a `SampledKernel` of the particle engine: `kernel(x1, x2)` gives Gram matrices.
 
     Raises:
         Refusal: Where the limit is not a Gaussian process, does not exist, or a step of the network has no rule; the
@@ -68,6 +70,9 @@ def limit(
     Jacot et al., Neural Tangent Kernel (2018); Yang, Tensor Programs I, II; Yang & Littwin, Tensor Programs IIb (2021).
     """
     _check_arguments(net, accuracy)
+    _check_engine(engine, particles, key)
+    if engine == "particles":
+        return sampled(_read(net, example, learning_rates, widths), particles, key)
     kernel = Kernel(_read(net, example, learning_rates, widths), accuracy)
     kernel.check()
     for approximation in (*approximations(kernel.reading), *inaccurate(kernel.reading, accuracy)):
@@ -82,6 +87,13 @@ def _check_arguments(net: Any, accuracy: float) -> None:
         )
     if not 0 < accuracy < 1:
         raise ValueError(f"`wl.limit(..., accuracy={accuracy})`: expected a relative error between 0 and 1")
+
+
+def _check_engine(engine: str, particles: int | None, key: Array | None) -> None:
+    if engine not in ("recursion", "particles"):
+        raise ValueError(f'`wl.limit(..., engine={engine!r})`: expected "recursion" or "particles"')
+    if engine == "recursion" and not (particles is None and key is None):
+        raise ValueError('`wl.limit(..., particles=..., key=...)`: these belong to `engine="particles"`; add it')
 
 
 def _read(net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[int, ...] | None) -> trace.Reading:

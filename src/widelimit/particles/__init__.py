@@ -1,5 +1,5 @@
 """The limit by samples: an engine of its own, beside the recursion, for every Tensor Program."""
 
-from widelimit.particles._estimate import Estimate, Particles
+from widelimit.particles._estimate import LEAST, Estimate, Particles, Sampled
 
-__all__ = ["Estimate", "Particles"]
+__all__ = ["LEAST", "Estimate", "Particles", "Sampled"]

@@ -84,13 +84,13 @@ class Backward:
         if not _goes_on(use):
             return
         if family(use) not in self._rows:
-            self._rows[family(use)] = self._noise.draw(key, (_taps_count(use), flat.shape[0]))
+            self._rows[family(use)] = self._noise.draw(key, (_taps.entries_met(use), flat.shape[0]))
         adjoint = jnp.einsum("ipas,kin->panisk", flat, self._rows[family(use)])
         self._add(use.h, self._read_back(use, adjoint))
 
     def _transposed(self, g: tp.MatMul, key: Array) -> Array:
         made, forward = self._gaussians.setdefault(family(g), Gaussians(self._noise)), self.forward
-        drawn = made.draw(key, self.features[id(g)], copies=_taps_count(g))
+        drawn = made.draw(key, self.features[id(g)], copies=_taps.entries_met(g))
         drawn = drawn.reshape(*drawn.shape[:2], self.outputs, forward.count, -1, forward.particles)
         return self._read_back(g, jnp.transpose(drawn, (2, 3, 5, 1, 4, 0)))
 
@@ -101,8 +101,3 @@ class Backward:
 
 def _goes_on(use: Use) -> bool:
     return isinstance(use, tp.MatMul) and not isinstance(use.h, tp.Given)
-
-
-def _taps_count(g: tp.MatMul) -> int:
-    """How many entries of W meet one position of g."""
-    return math.prod(g.h.shape[i] for i in g.contracted) * math.prod(w.size for w in g.windows)

@@ -6,30 +6,42 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from widelimit import program as tp
 from widelimit import trace
 from widelimit.particles._backward import Backward
 from widelimit.particles._forward import Forward
 from widelimit.particles._plan import Plan, plan
 from widelimit.particles._readout import readout
 from widelimit.particles._tangent import kernels
+from widelimit.particles._taps import entries_met
 
-_BATCHES = 16
-_LEAST = 256  # particles in a batch, whose own bias falls as one over their number
+LEAST = 1024  # particles that make an estimate
+_BATCHES = 16  # and more where memory asks for it
+_SMALLEST = 512  # particles of a batch, whose bias falls as one over their number
+_TOGETHER = 32  # inputs that fit into the memory with the smallest batches at least
+_ROWS = 2048  # of the largest matrix whose root is taken, or two inputs
+
+
+class Sampled(NamedTuple):
+    """The mean over the batches, and its standard error."""
+
+    mean: Array
+    error: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Mean and standard error of the NNGP and of each parameter's share of the NTK, (inputs, inputs, *output, *output)."""
+    """The kernels between two sides, each (N1, N2, *output, *output), and each parameter's share of the NTK."""
 
-    nngp: tuple[Array, Array]
-    ntk: tuple[Array, Array]
+    nngp: Sampled
+    ntk: Sampled
     shares: dict[str, Array]
 
 
@@ -40,35 +52,68 @@ class Particles:
     reading: trace.Reading
     particles: int
     key: Array
+    memory: int = 2**30
 
     @functools.cached_property
     def plan(self) -> Plan:
         return plan(self.reading)
 
-    def estimate(self, inputs: Sequence[Array]) -> Estimate:
-        """Both kernels between all inputs, whose leaves are (inputs, *shape)."""
-        keys = jax.random.split(self.key, _BATCHES)
-        drawn = [jax.tree.map(np.asarray, self._batch(key, list(inputs))) for key in keys]
-        nngp, shares = (jax.tree.map(lambda *a: np.stack(a), *parts) for parts in zip(*drawn, strict=True))
+    def estimate(self, first: list[Array], second: list[Array] | None = None) -> Estimate:
+        """Both kernels of all pairs, from leaves of shape (N, *shape); without `second` of `first` with itself."""
+        count = len(first[0]) + (0 if second is None else len(second[0]))
+        size, side = self._sizes(count, max(a.dtype.itemsize for a in first))
+        if count <= side:
+            found = self._together(first, second, size)
+        else:
+            found = self._in_blocks(first, first if second is None else second, size, max(1, side // 2))
+        nngp, shares = found
         total = sum(shares.values(), np.zeros_like(nngp))
-        means = {path: jnp.asarray(a.mean(0)) for path, a in shares.items()}
-        return Estimate(_mean_and_error(nngp), _mean_and_error(total), means)
+        return Estimate(_sampled(nngp), _sampled(total), {p: jnp.asarray(a.mean(0)) for p, a in shares.items()})
+
+    def _sizes(self, count: int, itemsize: int) -> tuple[int, int]:
+        """The particles of a batch, and the inputs that are drawn jointly, for the memory that there is."""
+        room = self.memory / (itemsize * _numbers(self.plan))
+        fitting = int(room / min(count, _TOGETHER))
+        size = 2 * (max(min(self.particles // _BATCHES, max(fitting, _SMALLEST)), 2) // 2)
+        widest = max((math.prod(u.shape) for u in (*self.plan.inner, *self.plan.readout)), default=1)
+        return size, max(2, min(int(room / size), _ROWS // widest))
+
+    # --- sides and blocks ---------------------------------------------------------------------------------------------
+
+    def _in_blocks(self, first: list[Array], second: list[Array], size: int, side: int) -> tuple[Any, Any]:
+        """Each pair of blocks of inputs is drawn jointly, in the same noise."""
+        rows = [self._row(_part(first, i, side), second, size, side) for i in range(0, len(first[0]), side)]
+        return jax.tree.map(lambda *parts: np.concatenate(parts, 1), *rows)
+
+    def _row(self, rows: list[Array], second: list[Array], size: int, side: int) -> Any:
+        blocks = [self._together(rows, _part(second, j, side), size) for j in range(0, len(second[0]), side)]
+        return jax.tree.map(lambda *parts: np.concatenate(parts, 2), *blocks)
+
+    def _together(self, first: list[Array], second: list[Array] | None, size: int) -> tuple[Any, Any]:
+        """(batches, N1, N2, …) of the NNGP and of the shares."""
+        if second is None:
+            return self._batches(first, size)
+        n1 = len(first[0])
+        joint = [jnp.concatenate(sides) for sides in zip(first, second, strict=True)]
+        return jax.tree.map(lambda a: a[:, :n1, n1:], self._batches(joint, size))
+
+    def _batches(self, inputs: list[Array], size: int) -> tuple[Any, Any]:
+        keys = jax.random.split(self.key, -(-self.particles // size))
+        drawn = [jax.tree.map(np.asarray, self._batch(key, inputs, size)) for key in keys]
+        return jax.tree.map(lambda *parts: np.stack(parts), *drawn)
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
 
     @functools.cached_property
     def _batch(self) -> Any:
-        return jax.jit(self._sampled)
+        return jax.jit(self._one_batch, static_argnums=2)
 
-    def _sampled(self, key: Array, inputs: list[Array]) -> tuple[Array, dict[str, Array]]:
+    def _one_batch(self, key: Array, inputs: list[Array], size: int) -> tuple[Array, dict[str, Array]]:
         forward_key, backward_key = jax.random.split(key)
-        forward = Forward(self.plan, inputs, self.size, forward_key).run()
+        forward = Forward(self.plan, inputs, size, forward_key).run()
         backward = Backward(forward, readout(forward), backward_key).run()
         nngp, shares = kernels(backward)
         return self._placed(nngp), {path: self._placed(a) for path, a in shares.items()}
-
-    @property
-    def size(self) -> int:
-        """Particles in a batch, an even number."""
-        return 2 * max(1, self.particles // (2 * _BATCHES))
 
     def _placed(self, a: Array) -> Array:
         """(P, inputs, P, inputs) as (inputs, inputs, *output, *output)."""
@@ -76,5 +121,17 @@ class Particles:
         return a.reshape(*a.shape[:2], *shape, *shape)
 
 
-def _mean_and_error(batches: np.ndarray) -> tuple[Array, Array]:
-    return jnp.asarray(batches.mean(0)), jnp.asarray(batches.std(0, ddof=1) / math.sqrt(len(batches)))
+def _numbers(plan: Plan) -> int:
+    """What a particle holds of one input: its values, what weights read of them, and the adjoints of every output."""
+    values = sum(math.prod(v.shape) for v in plan.steps if isinstance(v, tp.Value))
+    read = sum(math.prod(u.shape) * entries_met(u) for u in (*plan.inner, *plan.readout) if isinstance(u, tp.MatMul))
+    return (values + read) * (1 + math.prod(plan.output.shape))
+
+
+def _part(leaves: Sequence[Array], start: int, count: int) -> list[Array]:
+    return [a[start : start + count] for a in leaves]
+
+
+def _sampled(batches: np.ndarray) -> Sampled:
+    error = batches.std(0, ddof=1) / math.sqrt(len(batches))
+    return Sampled(jnp.asarray(batches.mean(0)), jnp.asarray(error))

@@ -23,7 +23,7 @@ class Plan:
 
     output: tp.Value
     readout: tuple[Use, ...]
-    steps: tuple[Any, ...]
+    steps: tuple[tp.Value | tp.Known, ...]
     parameters: dict[str, trace.Parameter]
     laws: dict[str, trace.Law]
 

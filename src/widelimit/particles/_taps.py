@@ -28,6 +28,11 @@ def counts(g: Use) -> tuple[int, int]:
     return independent, math.prod(g.shape) // max(1, independent)
 
 
+def entries_met(g: tp.MatMul) -> int:
+    """How many entries of W meet one position of g."""
+    return math.prod(g.h.shape[i] for i in g.contracted) * math.prod(w.size for w in g.windows)
+
+
 def tapped(g: tp.MatMul, h: Array) -> Array:
     """h_{s,k} as (…, independent, others, k) from h as (…, *positions)."""
     lead = h.ndim - len(g.h.shape)
