@@ -132,5 +132,8 @@ class _Printer:
             case tp.Moment():
                 right = f" {self.name(k.right)}" if k.right is not None else ""
                 return self.define(k, "θ", "Moment", f"E[{self.name(k.left)}{right}]")
+            case tp.Slope():
+                weight = f"σ²({k.by.weight.path})"
+                return self.define(k, "θ", "Moment", f"{weight} E[∂{self.name(k.of)}/∂{self.name(k.by)}]")
         args = ", ".join(self.name(a) for a in k.args)
         return self.define(k, "θ", "Scalar", f"{k.name}({args})")

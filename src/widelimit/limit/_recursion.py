@@ -27,6 +27,7 @@ from widelimit.limit._fuse import Fused, fused, one_function
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._request import Request, same_positions
+from widelimit.limit._slope import Probe, by_parts, probed, slope
 from widelimit.limit._stages import boundary, in_one
 from widelimit.limit._weights import data_product, split_for_weights, through_vector, through_weight
 
@@ -81,6 +82,8 @@ class Recursion:
                 return x.fn(*(self.known(a, side) for a in x.args))
             case tp.Moment():
                 return self._moment(x, side)
+            case tp.Slope():
+                return slope(self, x, side)
         raise TypeError(type(x).__name__)
 
     def _moment(self, x: tp.Moment, side: int) -> Array:
@@ -103,7 +106,7 @@ class Recursion:
         match u:
             case tp.Given():
                 return jnp.broadcast_to(self.known(u.known, side), u.shape)
-            case tp.MatMul() | tp.Vector():
+            case tp.MatMul() | tp.Vector() | Probe():
                 return None
             case tp.Sum():
                 return _total([self.mean(t, side) for t in u.terms])
@@ -149,6 +152,8 @@ class Recursion:
                 return through_vector(self, r)
             case ((tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector())):
                 return None
+            case ((tp.MatMul() | tp.Vector()), Probe()):
+                return probed(self, r)
         return self.product((u,), (v,), r)
 
     def _where_matched(
@@ -245,6 +250,8 @@ class Recursion:
 
     def _expectation(self, phi: Fused, psi: Fused, r: Request) -> Array:
         """E[φ(u)ψ(v)] under the joint law of the bases; their gap is kept beside it."""
+        if psi.bases and isinstance(psi.bases[0], Probe):
+            return by_parts(self, phi, r)
         jumping = r.sides == (0, 1) and self.base is not None and (phi.has_jumps or psi.has_jumps)
         value, gap = (self._almost_everywhere if jumping else self._integral)(phi, psi, r)
         value, gap = self._cast(value), None if gap is None else self._cast(gap)
@@ -267,8 +274,12 @@ class Recursion:
         squares = second_moments(self, r.replace(u=phi.parts[0], v=psi.parts[0], centred=False))
         return in_one(*jnp.broadcast_arrays(value, gap, *squares))
 
+    def expected_slope(self, phi: Fused, i: int, r: Request) -> Array:
+        """E[∂_iφ(u)] on the side of u."""
+        return self._cast(self._integral(phi, fused(()), r, (i, None))[0])
+
     def _integral(
-        self, phi: Fused, psi: Fused, r: Request, slope: tuple[int, int] | None = None
+        self, phi: Fused, psi: Fused, r: Request, slope: tuple[int | None, int | None] = (None, None)
     ) -> tuple[Array, Array | None]:
         """E[φψ], or E[∂_iφ ∂_jψ] for `slope` = (i, j); and E[(φ − ψ)²] where it has a closed form."""
         joint = (
@@ -280,7 +291,7 @@ class Recursion:
         )
         left = tuple(into(self.known(p, r.sides[0]), r) for p in phi.params)
         right = tuple(right_into(self.known(p, r.sides[1]), r) for p in psi.params)
-        f, g = (phi.phi, psi.phi) if slope is None else map(gaussian.derivative, (phi.phi, psi.phi), slope)
+        f, g = (x.phi if i is None else gaussian.derivative(x.phi, i) for x, i in zip((phi, psi), slope, strict=True))
         gap = self._gap_of_bases(phi, psi, (f, g), r)
         positive = gap is not None and phi.bases == psi.bases and is_positive(phi.bases[0])
         return _expect(f, g, self.accuracy, positive)((*joint, gap), left, right)

@@ -145,6 +145,8 @@ def shares(a: tp.Weight, b: tp.Weight) -> bool:
         return False
     if a.same_entries(b):
         return True
+    if a.contracted != b.contracted:  # W and Wᵀ: what they have in common is the part Ż, a term of its own
+        return False
     raise SharingError(
         f"the parameter {a.path!r} is used twice with blocks that overlap in part; slice it in the same way at each use"
     )

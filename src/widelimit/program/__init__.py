@@ -1,7 +1,7 @@
 """The Tensor Program: known arrays, random vectors, and the maps between their positions."""
 
 from widelimit.program._derived import image, map_known, once
-from widelimit.program._known import Apply, Constant, Input, Known, Moment, apply, constant, is_zero
+from widelimit.program._known import Apply, Constant, Input, Known, Moment, Slope, apply, constant, is_zero
 from widelimit.program._maps import (
     AxisMap,
     Window,

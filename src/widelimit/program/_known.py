@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 if TYPE_CHECKING:
-    from widelimit.program._value import Value
+    from widelimit.program._value import MatMul, Value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +52,22 @@ class Moment(Known):
     left: Value
     right: Value | None = None
     match: tuple[int | None, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slope(Known):
+    """σ_W² E[∂Z^of/∂Ẑ^by] for `by` = W x: the coefficient of Z^x in Ż^{Wᵀ of} (Tensor Programs III, ZDot).
+
+    It is what earlier products with a matrix leave in a product with its transpose; an engine that draws all products of a
+    matrix jointly finds that part by itself, and reads zero here. `factor` holds the amplitudes of both
+    uses; σ_W² is the variance of the entries. The axes of `of` come first, then those of `by`; where `matched`, both are
+    read at the same positions, and only there is the derivative not zero.
+    """
+
+    of: Value
+    by: MatMul
+    factor: float
+    matched: bool
 
 
 def constant(value: Any) -> Constant:

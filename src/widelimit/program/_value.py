@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Hashable
+from fractions import Fraction
 from typing import Any
 
 from widelimit.program._known import Known
@@ -50,8 +51,8 @@ class Weight:
 
     Entries are those of the parameter times `amplitude` (with its sign, so that W and −W are opposite); a MatMul's
     holds √(coordinates summed) too. Covariances between two uses are amplitude · amplitude' · c, with c the parameter's
-    (cross-)covariance in the limit's units. `fan` counts the coordinates summed beside the finite axes: a number, or a
-    multiple of a power of the width (`is_averaged`: the product is then Gaussian whatever the law of the entries).
+    (cross-)covariance in the limit's units. `fan` counts the coordinates summed beside the finite axes, times n^`fan_exponent`
+    (`is_averaged` where that is over a wide axis: the product is then Gaussian whatever the law of the entries).
     """
 
     path: str
@@ -59,7 +60,11 @@ class Weight:
     block: tuple[Hashable, ...]
     amplitude: float
     fan: float = 1.0
-    is_averaged: bool = False
+    fan_exponent: Fraction = Fraction(0)
+
+    @property
+    def is_averaged(self) -> bool:
+        return self.fan_exponent > 0
 
     def same_entries(self, other: Weight) -> bool:
         return (self.path, self.contracted, self.block) == (other.path, other.contracted, other.block)

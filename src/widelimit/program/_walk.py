@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from widelimit.program._known import Apply, Moment
+from widelimit.program._known import Apply, Moment, Slope
 from widelimit.program._value import Given, Image, Pointwise, Scaled, Value
 
 
@@ -43,6 +43,8 @@ def ingredients(node: Any) -> list[Any]:
             return list(node.args)
         case Moment():
             return [v for v in (node.left, node.right) if v is not None]
+        case Slope():
+            return [node.of, node.by]
         case Value():
             return list(node.parts)
     return []

@@ -19,6 +19,7 @@ from widelimit.trace._place import given, place, place_leaf, zeros
 from widelimit.trace._scale import Scale, fit
 from widelimit.trace._structural import remap_constant
 from widelimit.trace._table import rule
+from widelimit.trace._transposed import with_transposed
 from widelimit.trace._widths import traced_widths
 
 
@@ -94,7 +95,7 @@ def matmul(leaf: Leaf, x: Det | Wide, dims: Dims, *, leaf_first: bool, where: st
     order = [*batch, *(i for i in kept if i not in batch)]
     maps = [tp.keep(kept.index(i), target) for target, i in enumerate(order)]
     maps.sort(key=lambda m: m.inputs)
-    moved = tp.image(value, tuple(maps), finite_shape(layout))
+    moved = tp.image(with_transposed(value), tuple(maps), finite_shape(layout))
     return Wide(moved, layout, exponent)
 
 
@@ -143,9 +144,7 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
     fan = fan_in([a for d in dims.contract[1] for a in x.layout[d] if a.copies])
     contracted = frozenset(label for d in dims.contract[0] for label in leaf.labels[d])
     scale = leaf.scale * fan ** Fraction(1, 2)
-    weight = tp.Weight(
-        leaf.parameter.path, contracted, leaf.block, scale.coefficient, fan.coefficient, fan.exponent > 0
-    )
+    weight = tp.Weight(leaf.parameter.path, contracted, leaf.block, scale.coefficient, fan.coefficient, fan.exponent)
     return weight, leaf.parameter.exponent / 2 + scale.exponent + x.exponent
 
 

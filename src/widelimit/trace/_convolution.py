@@ -13,6 +13,7 @@ from widelimit.trace._place import given, place, zeros
 from widelimit.trace._reduction import without_unit_axes
 from widelimit.trace._structural import as_positions
 from widelimit.trace._table import rule
+from widelimit.trace._transposed import with_transposed
 
 
 @rule("conv_general_dilated")
@@ -45,7 +46,7 @@ def _convolve(step: Step, x: Det | Wide, kernel: Leaf) -> Det | Wide:
     weight, exponent = used_weight(kernel, x, dims, where)
     h = given(x, where) if isinstance(x, Det) else x.value
     value = _matmul(x, h, weight, windows, (feature, where))
-    return _ordered(Wide(value, layout, exponent), step)
+    return _ordered(Wide(with_transposed(value), layout, exponent), step)
 
 
 def _positions(x: Det | Wide, dims: list[int], where: str) -> Det | Wide:

@@ -34,6 +34,7 @@ from widelimit.trace._laws import Law, laws
 from widelimit.trace._layout import single_axis
 from widelimit.trace._place import place_leaf
 from widelimit.trace._scale import Scale
+from widelimit.trace._transposed import check_sharing
 from widelimit.trace._widths import traced_widths, tracing
 
 Rates = str | int | float | Mapping[str, str | int | float]
@@ -82,7 +83,7 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     _check_output(traced[0][1])
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
-    _check_sharing(value)
+    check_sharing(tp.reachable(value))
     return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
 
 
@@ -256,19 +257,3 @@ def _in_output_order(output: Wide) -> tp.Value:
         if len(dim) > 1 and not any(a.copies for a in dim):
             output = single_axis(output, d, "the output")
     return output.value
-
-
-def _check_sharing(output: tp.Value) -> None:
-    """A parameter used in two orientations (W and Wᵀ, or a matrix and a vector) needs the correction Ż."""
-    uses: dict[str, dict[Any, str]] = {}
-    for value in tp.reachable(output):
-        if isinstance(value, tp.MatMul | tp.Vector):
-            uses.setdefault(value.weight.path, {})[value.weight.contracted] = value.where
-    for path, orientations in uses.items():
-        if len(orientations) > 1:
-            places = " and ".join(orientations.values())
-            raise Refusal(
-                f"the parameter {path!r} is used in two orientations (W and its transpose) at {places}: the second "
-                "product is then correlated with "
-                "the first, and there is no rule for that yet. Use two parameters."
-            )
