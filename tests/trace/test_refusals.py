@@ -207,14 +207,26 @@ def test_a_step_without_a_rule_names_the_line(name):
     refused(UNREAD[name], rf"test_refusals.py:\d+.*{name}|{name}.*test_refusals.py:\d+")
 
 
-def test_a_weight_and_its_transpose():
+def test_a_readout_that_is_the_embedding():
     def apply(p, x):
-        h = relu(x @ p["w"]) @ p["u"] / jnp.sqrt(len(p["u"]))
-        return readout(p, relu(relu(h) @ p["u"].T / jnp.sqrt(len(p["u"]))))
+        return relu(x @ p["w"]) @ p["w"].T / jnp.sqrt(len(p["u"]))
 
-    refused(
-        apply, r"'u' is used in two orientations \(W and its transpose\).*test_refusals.py.* and .*test_refusals.py"
-    )
+    refused(apply, r"'w' embeds at .*test_refusals.py.* and is the readout .*test_refusals.py")
+
+
+def test_a_matrix_that_is_also_a_vector():
+    def apply(p, x):
+        return readout(p, relu(relu(x @ p["w"]) + p["v"][:, 0]))
+
+    refused(apply, r"'v' is used in two ways at .*test_refusals.py.* and .*networks.py")
+
+
+def test_a_jump_between_a_matrix_and_its_transpose():
+    def apply(p, x):
+        h = jnp.sign(x @ p["w"] @ p["u"] / jnp.sqrt(len(p["u"])))
+        return readout(p, relu(h @ p["u"].T / jnp.sqrt(len(p["u"]))))
+
+    refused(apply, r"test_refusals.py.*a discontinuous function between a matrix and its transpose")
 
 
 def test_a_product_of_weights():
