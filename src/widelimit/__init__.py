@@ -11,6 +11,7 @@ from widelimit.dynamics import (
     huber,
     posterior,
     quantile,
+    radial,
     squared_error,
     train,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "normal",
     "posterior",
     "quantile",
+    "radial",
     "rescaled",
     "spectrum",
     "squared_error",

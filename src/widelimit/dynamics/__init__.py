@@ -5,6 +5,7 @@ from widelimit.dynamics._losses import cross_entropy, huber, quantile, squared_e
 from widelimit.dynamics._optimizers import SGD, GradientDescent, GradientFlow, Momentum
 from widelimit.dynamics._posterior import Posterior, posterior
 from widelimit.dynamics._prediction import Prediction
+from widelimit.dynamics._radial import radial
 from widelimit.dynamics._singular import JitterWarning
 from widelimit.dynamics._squared import SquaredFit
 from widelimit.dynamics._train import train
@@ -23,6 +24,7 @@ __all__ = [
     "huber",
     "posterior",
     "quantile",
+    "radial",
     "squared_error",
     "train",
 ]

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from widelimit.dynamics._layout import Layout
 from widelimit.dynamics._losses import cross_entropy, quantile
 from widelimit.dynamics._optimizers import SGD, GradientFlow, Optimizer
+from widelimit.dynamics._prior import Prior
 from widelimit.dynamics._responses import Training
 
 CALL = "`wl.train(kernel, x, y)`"
@@ -127,22 +128,39 @@ def no_ensemble(samples: int, key: Any, outputs: int | None) -> None:
         )
 
 
-def ensemble(samples: int, key: Any, initial: Any, training: Training) -> None:
+def ensemble(samples: int, key: Any, initial: Any, training: Training, prior: Prior) -> None:
     """A number of draws and their key belong together."""
     if samples < 0 or (samples > 0) != (key is not None) or (samples and initial is not None):
         raise ValueError(
             f"`wl.train(..., samples={samples}, key={'None' if key is None else '...'})`: expected both, samples > 0 and a key, to draw "
             "initial functions; or neither, and perhaps `initial=`"
         )
-    if training.decay and training.degree is None and (samples or initial is not None):
-        raise ValueError(NO_DEGREE.format(training.decay, "initial" if initial else "samples"))
+    if samples or initial is not None:
+        start_known(training, prior, "initial" if initial else "samples")
 
 
-NO_DEGREE = (
-    "`wl.train(..., weight_decay={:g})`: decay toward zero shrinks the initial function along J θ₀, which only `degree=` tells (`{}` needs "
-    "it): the network's degree as a function of its trained weights, the number of layers for ReLU without biases, 1 where only the "
-    "readout is trained"
-)
+def start_known(training: Training, prior: Prior, name: str) -> None:
+    """Decay toward zero takes h = J θ₀ of the initial function: that must be known where the initial function matters."""
+    if training.decay and training.degree is None and (prior.count == 1 or name == "initial"):
+        other = "" if name == "initial" else ", or `radial=wl.radial(kernel, net)`, its law for any network"
+        raise ValueError(
+            f"`wl.train(..., weight_decay={training.decay:g})`: decay toward zero shrinks the initial function along J θ₀, which `{name}` "
+            "needs to know: pass `degree=`, the network's degree as a function of its trained weights where it is homogeneous in them "
+            f"(the number of layers for ReLU without biases){other}"
+        )
+
+
+def radial(value: Any, training: Training) -> None:
+    """The law of h, where something decays and no degree says it already."""
+    if value is None:
+        return
+    if not callable(value):
+        raise TypeError(f"`wl.train(..., radial=...)`: got {type(value).__name__}; expected `wl.radial(kernel, net)`")
+    if not training.decay or training.degree is not None:
+        raise ValueError(
+            "`wl.train(..., radial=...)`: it tells what `weight_decay=` > 0 takes of the initial function where `degree=` does not; "
+            f"got weight_decay={training.decay:g} and degree={training.degree}"
+        )
 
 
 def classes(loss: Any, y: Array, axes: tuple[int, ...], outputs: int | None) -> tuple[Layout, Array]:

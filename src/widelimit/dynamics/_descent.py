@@ -18,7 +18,7 @@ Gradient = Callable[[Array, Array], Array]  # ∂L/∂f of rows f (…, rows, C)
 
 
 class State(NamedTuple):
-    """f = (1 + k b) f₀ + Θ a, and the velocities of a and b."""
+    """f = f₀ + b h + Θ a, and the velocities of a and b."""
 
     a: Float[Array, "*s n c"]
     velocity: Float[Array, "*s n c"]
@@ -29,22 +29,22 @@ class State(NamedTuple):
 def descend(
     training: Training,
     theta: Float[Array, "n n"],
-    start: Float[Array, "*s n c"],
+    start: tuple[Float[Array, "*s n c"], Float[Array, "*s n c"]],
     labels: Array,
     gradient: Gradient,
     *,
     times: Float[np.ndarray, " t"],
     size: int = 1,
 ) -> tuple[Float[Array, "t *s n c"], Float[Array, " t"]]:
-    """The coefficients a and the scale 1 + k b after the given numbers of steps; `size` rows of Θ are one example."""
+    """The coefficients a and b after the given numbers of steps, from f₀ and h; `size` rows of Θ are one example."""
     batches = _rows(training, size)
-    state = State(jnp.zeros_like(start), jnp.zeros_like(start), *jnp.zeros((2,), start.dtype))
+    state = State(*jnp.zeros((2, *start[0].shape), start[0].dtype), *jnp.zeros((2,), start[0].dtype))
     seen, now = {}, 0
     for then in sorted(set(times.astype(int).tolist())):
         state = _advance(gradient, training.numbers, state, (now, then), (theta, start, labels, batches))
         seen[then], now = state, then
     chosen = [seen[t] for t in times.astype(int).tolist()]
-    return jnp.stack([s.a for s in chosen]), 1 + (training.degree or 0.0) * jnp.stack([s.b for s in chosen])
+    return jnp.stack([s.a for s in chosen]), jnp.stack([s.b for s in chosen])
 
 
 def _rows(training: Training, size: int) -> Array | None:
@@ -61,9 +61,9 @@ def _advance(gradient: Gradient, numbers: Numbers, state: State, span: tuple, da
 
 
 def _step(gradient: Gradient, numbers: Numbers, state: State, step: Array, data: tuple) -> State:
-    theta, start, labels, batches = data
+    theta, (start, radial), labels, batches = data
     rows = slice(None) if batches is None else batches[step]
-    f = (1 + numbers.degree * state.b) * start[..., rows, :] + theta[rows] @ state.a
+    f = start[..., rows, :] + state.b * radial[..., rows, :] + theta[rows] @ state.a
     pull = (numbers.shrink * state.a).at[..., rows, :].add(gradient(f, labels[rows]))
     change, velocity = move(numbers, state.velocity, pull)
     change_b, velocity_b = move(numbers, state.velocity_b, numbers.shrink * state.b + numbers.decay)

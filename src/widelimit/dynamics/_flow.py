@@ -19,13 +19,13 @@ _SLOW = 1e-3  # of the first speed: from there Newton's method finds where the f
 def integrate(
     training: Training,
     theta: Float[Array, "n n"],
-    start: Float[Array, "s n c"],
+    start: tuple[Float[Array, "s n c"], Float[Array, "s n c"]],
     labels: Array,
     gradient: Callable[[Array, Array], Array],
     *,
     times: Float[np.ndarray, " t"],
 ) -> tuple[Float[Array, "t s n c"], Float[Array, " t"]]:
-    """a of f = c f₀ + Θ a at all times, da/dt = −∂L/∂f − κ a, and c.
+    """a and b of f = f₀ + b h + Θ a at all times, da/dt = −∂L/∂f − κ a, from f₀ and h.
 
     At t = ∞ the flow is followed until it has slowed down a thousandfold, and its end found by Newton's method.
     """
@@ -35,13 +35,13 @@ def integrate(
     if np.isinf(times).any():
         last = finite[-1] if len(finite) else 0.0
         seen[np.inf] = flow.end(last, seen[last])
-    return jnp.stack([seen[t] for t in times.tolist()]), _scale(training.numbers, jnp.asarray(times, theta.dtype))
+    return jnp.stack([seen[t] for t in times.tolist()]), _shrunk(training.numbers, jnp.asarray(times, theta.dtype))
 
 
-def _scale(numbers: Numbers, t: Float[Array, "*t"]) -> Float[Array, "*t"]:
-    """c = 1 − q (1 − e^{−κt})."""
+def _shrunk(numbers: Numbers, t: Float[Array, "*t"]) -> Float[Array, "*t"]:
+    """b = −q (1 − e^{−κt})."""
     kept = jnp.where(jnp.isinf(t), 0, jnp.exp(-numbers.shrink * jnp.where(jnp.isinf(t), 0, t)))
-    return 1 - numbers.lost * (1 - kept)
+    return -numbers.lost * (1 - kept)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Field:
 
     def __call__(self, t: Float[Array, ""], a: Float[Array, "s n c"], data: tuple) -> Float[Array, "s n c"]:
         """da/dt."""
-        theta, start, labels, numbers, *_ = data
-        return -self.gradient(_scale(numbers, t) * start + theta @ a, labels) - numbers.shrink * a
+        theta, (start, radial), labels, numbers, *_ = data
+        return -self.gradient(start + _shrunk(numbers, t) * radial + theta @ a, labels) - numbers.shrink * a
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Flow:
 
     def until(self, times: Float[np.ndarray, " t"]) -> dict[float, Array]:
         """a at finite times in ascending order, by time."""
-        zero = jnp.zeros_like(self.data[1])
+        zero = jnp.zeros_like(self.data[1][0])
         later = times[times > 0]
         if not len(later):
             return {0.0: zero}
@@ -86,11 +86,11 @@ class Flow:
 
     def end(self, time: float, a: Float[Array, "s n c"]) -> Float[Array, "s n c"]:
         """a where f comes to rest."""
-        theta, start, labels, numbers = self.data
+        theta, (start, radial), labels, numbers = self.data
         speed = jnp.abs(theta @ self.field(jnp.zeros((), theta.dtype), jnp.zeros_like(a), self.data)).max()
         event = self.diffrax.Event(Slow(self.field))
         slow = self._solve(time, jnp.inf, a, args=(*self.data, speed), event=event).ys[-1]
-        problem = theta, (1 - numbers.lost) * start, labels, numbers.shrink
+        problem = theta, start - numbers.lost * radial, labels, numbers.shrink
         return minimum(self.field.gradient, slow, problem)
 
     def _solve(self, start: float, end: float, a: Array, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ class GeneralFit:
     labels: Array
     training: Training
     loss: Callable[[Array, Array], Array]
+    prior: Prior
     initial: Callable[[PyTree], Array] | None
     ensemble: Ensemble
     dtype: Any
@@ -55,32 +56,33 @@ class GeneralFit:
         )
 
     def _paths(self, x: PyTree, times: Float[np.ndarray, " t"], ensemble: Ensemble) -> Float[Array, "s t m c"]:
-        """f_t(x) = c_t f₀(x) + Θ(x, X) a_t of every initial function."""
+        """f_t(x) = f₀(x) + b_t h(x) + Θ(x, X) a_t of every initial function."""
         train, test = self._starts(x, ensemble)
         follow = integrate if isinstance(self.training.optimizer, GradientFlow) else self._descend
         slope = Gradient(self.loss, self.layout.outputs)
-        a, scale = follow(self.training, self.grams.theta, train, self.labels, slope, times=times)
-        paths = scale[:, None, None, None] * test + self.grams.cross(x)[1] @ a
+        a, shrunk = follow(self.training, self.grams.theta, train, self.labels, slope, times=times)
+        paths = test[0] + shrunk[:, None, None, None] * test[1] + self.grams.cross(x)[1] @ a
         _check.finite(paths, self.training.optimizer, float(jnp.linalg.eigvalsh(self.grams.theta)[-1]))
         return jnp.moveaxis(paths, 0, 1)
 
     def _descend(self, *problem: Any, times: Float[np.ndarray, " t"]) -> tuple[Array, Array]:
         return descend(*problem, times=times, size=self.layout.size)
 
-    def _starts(self, x: PyTree, ensemble: Ensemble) -> tuple[Float[Array, "s n c"], Float[Array, "s m c"]]:
-        """f₀ on training and test points."""
+    def _starts(self, x: PyTree, ensemble: Ensemble) -> list[tuple[Float[Array, "s n c"], Float[Array, "s n c"]]]:
+        """f₀ and h on training points, and on test points; h = k f₀ where it is not drawn."""
+        degree = self.training.degree or 0.0
+        return [(f[0], f[1] if len(f) > 1 else degree * f[0]) for f in self._functions(x, ensemble)]
+
+    def _functions(self, x: PyTree, ensemble: Ensemble) -> Sequence[Float[Array, "r s n c"]]:
         if self.initial is not None:
-            train, test = (
-                given(self.initial, self.grams.x, self.layout, "x"),
-                given(self.initial, x, self.layout, "x_test"),
-            )
-            return train[None], test[None]
+            sides = (self.grams.x, "x"), (x, "x_test")
+            return [given(self.initial, side, self.layout, name)[None, None] for side, name in sides]
         columns = self.layout.outputs[0] if self.layout.outputs else 1
         if not ensemble.samples:
             rows = len(self.grams.theta), len(self.grams.cross(x)[1])
-            return tuple(jnp.zeros((1, n, columns), self.grams.theta.dtype) for n in rows)
-        drawn = Prior(self.grams).draw(ensemble.key, ensemble.samples * columns, x)
-        return tuple(jnp.moveaxis(f.reshape(len(f), ensemble.samples, columns), 1, 0) for f in drawn)
+            return [jnp.zeros((1, 1, n, columns), self.grams.theta.dtype) for n in rows]
+        drawn = self.prior.draw(ensemble.key, ensemble.samples * columns, x)
+        return [jnp.moveaxis(f.reshape(*f.shape[:2], ensemble.samples, columns), 2, 1) for f in drawn]
 
     def _shaped(self, columns: Float[Array, "*lead t m c"], many: bool) -> Array:
         """Values with the axes of `y`, in the dtype of the inputs."""

@@ -65,7 +65,7 @@ class Grams:
 
     def test(self, x: PyTree) -> Float[Array, "m m"]:
         """K of the test points."""
-        return _matrix(_finite(self._nngp(x, None), "x_test"))
+        return _matrix(finite(self._nngp(x, None), "x_test"))
 
     def test_theta(self, x: PyTree) -> Float[Array, "m m"]:
         """Θ of the test points."""
@@ -73,24 +73,25 @@ class Grams:
 
     def _both(self, x1: PyTree, x2: PyTree | None, name: str) -> tuple[Array, Array]:
         if self.regime == "last":
-            prior = _finite(self._nngp(x1, x2), name)
+            prior = finite(self._nngp(x1, x2), name)
             return prior, prior
-        prior, theta = self.kernel(*_sides(self.kernel, x1, x2))
-        return _finite(prior, name), _finite(theta, name)
+        prior, theta = self.kernel(*sides(self.kernel, x1, x2))
+        return finite(prior, name), finite(theta, name)
 
     def _nngp(self, x1: PyTree, x2: PyTree | None) -> Any:
-        sides = _sides(self.kernel, x1, x2)
-        return self.kernel.nngp(*sides) if isinstance(self.kernel, Kernel) else self.kernel(*sides)[0]
+        both = sides(self.kernel, x1, x2)
+        return self.kernel.nngp(*both) if isinstance(self.kernel, Kernel) else self.kernel(*both)[0]
 
 
-def _sides(kernel: Any, x1: PyTree, x2: PyTree | None) -> tuple[PyTree, ...]:
+def sides(kernel: Any, x1: PyTree, x2: PyTree | None) -> tuple[PyTree, ...]:
     """A `wl.Kernel` of one side does half the work; another callable gets both."""
     if x2 is not None:
         return x1, x2
     return (x1,) if isinstance(kernel, Kernel) else (x1, x1)
 
 
-def _finite(kernel: Any, name: str) -> Array:
+def finite(kernel: Any, name: str) -> Array:
+    """The kernel as an array, checked."""
     kernel = jnp.asarray(kernel)
     if not np.isfinite(np.asarray(kernel)).all():
         raise ValueError(

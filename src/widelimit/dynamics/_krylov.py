@@ -65,16 +65,16 @@ class Krylov:
     def carry(
         self, cross: Float[Array, "m n"], values: Float[Array, "n c"], times: Float[Array, " t"], response: Response
     ) -> Float[Array, "t m c"]:
-        """Θ(x, X) R_t values, with R the response to the labels ("target") or to the initial function ("start")."""
+        """Θ(x, X) R_t values."""
         return cross @ self._apply(values, times, response)
 
-    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"]) -> Float[Array, "t m n"]:
-        """Θ(x, X) R^f_t."""
-        return self._apply(cross.T, times, "start").swapaxes(1, 2)
+    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"], response: Response) -> Float[Array, "t m n"]:
+        """Θ(x, X) R_t."""
+        return self._apply(cross.T, times, response).swapaxes(1, 2)
 
-    def scale(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
-        """c_t."""
-        return responses(self.training, jnp.ones(1, self.theta.dtype), times).scale
+    def shrunk(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
+        """b_t."""
+        return responses(self.training, jnp.ones(1, self.theta.dtype), times).shrunk
 
     def _apply(
         self, values: Float[Array, "n c"], times: Float[Array, " t"], response: Response
@@ -119,7 +119,8 @@ class Krylov:
         self, matrix: Float[Array, "c k k"], times: Float[Array, " t"], response: Response
     ) -> Float[Array, "c t k"]:
         ritz, modes = jnp.linalg.eigh(matrix)
-        gains = getattr(jax.vmap(lambda r: responses(self.training, jnp.maximum(r, 0), times))(ritz), response)
+        answers = jax.vmap(lambda r: responses(self.training, jnp.maximum(r, 0), times))(ritz)
+        gains = answers.to(response, self.training.degree)
         left_out = self._unresolved(ritz)[:, None, :] & self._late(times)[None, :, None]
         return jnp.einsum("cij,ctj,cj->cti", modes, jnp.where(left_out, 0, gains), modes[:, 0])
 

@@ -29,22 +29,28 @@ class Minibatches:
     def carry(
         self, cross: Float[Array, "m n"], values: Float[Array, "n c"], times: Float[Array, " t"], response: Response
     ) -> Float[Array, "t m c"]:
-        """Θ(x, X) R_t values, with R the response to the labels ("target") or to the initial function ("start")."""
+        """Θ(x, X) R_t values."""
         return cross @ self._run(values, times, response)[0]
 
-    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"]) -> Float[Array, "t m n"]:
-        """Θ(x, X) R^f_t."""
-        return cross @ self._run(jnp.eye(len(self.theta), dtype=self.theta.dtype), times, "start")[0]
+    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"], response: Response) -> Float[Array, "t m n"]:
+        """Θ(x, X) R_t."""
+        return cross @ self._run(jnp.eye(len(self.theta), dtype=self.theta.dtype), times, response)[0]
 
-    def scale(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
-        """c_t."""
+    def shrunk(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
+        """b_t."""
         return self._run(jnp.zeros((len(self.theta), 1), self.theta.dtype), times, "target")[1]
 
     def _run(self, values: Float[Array, "n c"], times: Array, response: Response) -> tuple[Array, Array]:
-        start, labels = (values, 0 * values) if response == "start" else (0 * values, values)
-        a, scale = descend(self.training, self.theta, start, labels, residual, times=np.asarray(times), size=self.size)
+        none, degree = jnp.zeros_like(values), self.training.degree or 0.0
+        start, radial, labels = {
+            "target": (none, none, values),
+            "radial": (none, values, none),
+            "start": (values, degree * values, none),
+        }[response]
+        problem = self.training, self.theta, (start, radial), labels, residual
+        a, shrunk = descend(*problem, times=np.asarray(times), size=self.size)
         _check.finite(a, self.training.optimizer, float(jnp.linalg.eigvalsh(self.theta)[-1]))
-        return (-a if response == "start" else a), scale
+        return (a if response == "target" else -a), shrunk
 
     @functools.cached_property
     def largest(self) -> float:

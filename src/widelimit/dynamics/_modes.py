@@ -43,18 +43,19 @@ class Modes:
     def carry(
         self, cross: Float[Array, "m n"], values: Float[Array, "n c"], times: Float[Array, " t"], response: Response
     ) -> Float[Array, "t m c"]:
-        """Θ(x, X) R_t values, with R the response to the labels ("target") or to the initial function ("start")."""
-        gains = getattr(responses(self.training, self.eigenvalues, times), response)
-        return _carry(self._modes, cross, gains, self._late(times), values)
+        """Θ(x, X) R_t values."""
+        return _carry(self._modes, cross, self._gains(times, response), self._late(times), values)
 
-    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"]) -> Float[Array, "t m n"]:
-        """Θ(x, X) R^f_t."""
-        gains = responses(self.training, self.eigenvalues, times).start
-        return _rows(self._modes, cross, gains, self._late(times))
+    def rows(self, cross: Float[Array, "m n"], times: Float[Array, " t"], response: Response) -> Float[Array, "t m n"]:
+        """Θ(x, X) R_t."""
+        return _rows(self._modes, cross, self._gains(times, response), self._late(times))
 
-    def scale(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
-        """c_t."""
-        return responses(self.training, self.eigenvalues, times).scale
+    def shrunk(self, times: Float[Array, " t"]) -> Float[Array, " t"]:
+        """b_t."""
+        return responses(self.training, self.eigenvalues, times).shrunk
+
+    def _gains(self, times: Float[Array, " t"], response: Response) -> Float[Array, "t n"]:
+        return responses(self.training, self.eigenvalues, times).to(response, self.training.degree)
 
     @property
     def _modes(self) -> tuple[Array, np.ndarray, float]:

@@ -92,7 +92,7 @@ class Posterior:
         return self.modes.jitter
 
     def _covariance(self, cross: Float[Array, "m n"], x: PyTree) -> Float[Array, "m m"]:
-        full = self.grams.test_theta(x) - self.modes.rows(cross, _end())[0] @ cross.T
+        full = self.grams.test_theta(x) - self.modes.rows(cross, _end(), "target")[0] @ cross.T
         return (full + full.T) / 2
 
     def _sample(

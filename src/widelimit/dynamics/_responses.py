@@ -1,7 +1,7 @@
 """How the modes of a constant kernel answer to the labels and to the initial function.
 
-With the squared loss, f_t(x) = c_t f₀(x) + Θ(x, X) [R^y_t(Θ) y − R^f_t(Θ) f₀(X)]: R^y and R^f are functions of the
-eigenvalues, the responses, and c_t is a number.
+With the squared loss, f_t(x) = f₀(x) + b_t h(x) + Θ(x, X) [R^y_t(Θ) (y − f₀(X)) − R^h_t(Θ) h(X)], h = J θ₀: R^y and R^h are
+functions of the eigenvalues, the responses, and b_t is a number. Where h = k f₀, it is R^f = R^y + k R^h that answers to f₀.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from jaxtyping import Array, Float
 
 from widelimit.dynamics._optimizers import GradientFlow, Optimizer
 
-Response = Literal["target", "start"]
+Response = Literal["target", "radial", "start"]  # R^y, R^h, R^f
 
 
 class Numbers(NamedTuple):
     """What of a training is a number: nothing is compiled anew where only these change.
 
-    η, β and `ahead` (1 for Nesterov) of the optimizer; κ, μ, k and q of `Training`.
+    η, β and `ahead` (1 for Nesterov) of the optimizer; κ, μ and q of `Training`.
     """
 
     lr: float | Array
@@ -30,7 +30,6 @@ class Numbers(NamedTuple):
     ahead: float | Array
     shrink: float | Array
     decay: float | Array
-    degree: float | Array
     lost: float | Array
 
 
@@ -53,8 +52,8 @@ class Training:
 
     @property
     def lost(self) -> float:
-        """q = k μ/κ: the share of f₀ that decay removes in the end, away from the data."""
-        return (self.degree or 0.0) * self.decay / self.shrink if self.decay else 0.0
+        """q = μ/κ: the share of θ₀ that decay removes in the end, away from the data."""
+        return self.decay / self.shrink if self.decay else 0.0
 
     @property
     def is_flow(self) -> bool:
@@ -70,7 +69,7 @@ class Training:
     @property
     def numbers(self) -> Numbers:
         """All numbers."""
-        return Numbers(*self._rates, self.shrink, self.decay, self.degree or 0.0, self.lost)
+        return Numbers(*self._rates, self.shrink, self.decay, self.lost)
 
     @property
     def _rates(self) -> tuple[float, float, float]:
@@ -78,17 +77,21 @@ class Training:
 
 
 class Responses(NamedTuple):
-    """R^y and R^f at times t and eigenvalues λ, and c at times t."""
+    """R^y and R^h at times t and eigenvalues λ, and b at times t."""
 
     target: Float[Array, "t n"]
-    start: Float[Array, "t n"]
-    scale: Float[Array, " t"]
+    radial: Float[Array, "t n"]
+    shrunk: Float[Array, " t"]
+
+    def to(self, response: Response, degree: float | None) -> Float[Array, "t n"]:
+        """R^y, R^h, or R^f = R^y + k R^h."""
+        return self.target + (degree or 0.0) * self.radial if response == "start" else getattr(self, response)
 
 
 def responses(training: Training, eigenvalues: Float[Array, " n"], times: Float[Array, " t"]) -> Responses:
     """The responses of modes with eigenvalues λ >= 0 at times t, which may be infinite.
 
-    At t = ∞ they are those of the minimum: R^y = 1/(λ + κ), R^f = c/(λ + κ), c = 1 − q.
+    At t = ∞ they are those of the minimum: R^y = 1/(λ + κ), R^h = b/(λ + κ), b = −q.
     """
     return _responses(training.is_flow, training.numbers, eigenvalues, times)
 
@@ -104,13 +107,13 @@ def _responses(
 def _flow(numbers: Numbers, eigenvalues: Float[Array, " n"], t: Float[Array, ""]) -> Responses:
     """Gradient flow, with E(λ) = (1 − e^{−λt})/λ.
 
-    R^y = E(λ + κ), R^f = (1 − q) E(λ + κ) + q e^{−κt} E(λ), c = 1 − q (1 − e^{−κt}).
+    R^y = E(λ + κ), R^h = q (e^{−κt} E(λ) − E(λ + κ)), b = −q (1 − e^{−κt}).
     """
     finite = jnp.where(jnp.isinf(t), 0, t)
     kept = jnp.where(jnp.isinf(t), 0, jnp.exp(-numbers.shrink * finite))
     target = _expm1_ratio(eigenvalues + numbers.shrink, t)
-    start = (1 - numbers.lost) * target + numbers.lost * kept * _expm1_ratio(eigenvalues, finite)
-    return Responses(target, start, 1 - numbers.lost * (1 - kept))
+    radial = numbers.lost * (kept * _expm1_ratio(eigenvalues, finite) - target)
+    return Responses(target, radial, -numbers.lost * (1 - kept))
 
 
 def _expm1_ratio(rate: Float[Array, " n"], t: Float[Array, ""]) -> Float[Array, " n"]:
@@ -124,10 +127,10 @@ def _steps(numbers: Numbers, eigenvalues: Float[Array, " n"], t: Float[Array, ""
     ended = jnp.isinf(t)
     count = jnp.where(ended, 0, t).astype(int)
     state = jax.vmap(lambda eigenvalue: _power(_matrix(numbers, eigenvalue), count)[:, -1])(eigenvalues)
-    scale = jnp.where(ended, 1 - numbers.lost, 1 + numbers.degree * state[0, 4])
+    shrunk = jnp.where(ended, -numbers.lost, state[0, 4])
     end = 1 / (eigenvalues + numbers.shrink)
     target = jnp.where(ended, end, state[:, 0])
-    return Responses(target, jnp.where(ended, scale * end, -state[:, 2]), scale)
+    return Responses(target, jnp.where(ended, shrunk * end, -state[:, 2]), shrunk)
 
 
 def move(numbers: Numbers, velocity: Array, gradient: Array) -> tuple[Array, Array]:
@@ -137,18 +140,17 @@ def move(numbers: Numbers, velocity: Array, gradient: Array) -> tuple[Array, Arr
 
 
 def _matrix(numbers: Numbers, eigenvalue: Float[Array, ""]) -> Float[Array, "7 7"]:
-    """One step as a linear map of (a_y, v_y, a_f, v_f, b, v_b, 1).
+    """One step as a linear map of (a_y, v_y, a_h, v_h, b, v_b, 1).
 
-    a_y answers to y = 1 and a_f to f₀ = 1, b is the coefficient of θ₀ in θ − θ₀, and v are their velocities.
+    a_y answers to y = 1 and a_h to h = 1, b is the coefficient of θ₀ in θ − θ₀, and v are their velocities.
     """
 
     def step(state: Float[Array, " 7"]) -> Float[Array, " 7"]:
-        a_y, v_y, a_f, v_f, b, v_b, one = state
-        scale = one + numbers.degree * b
+        a_y, v_y, a_h, v_h, b, v_b, one = state
         d_y, v_y = move(numbers, v_y, (eigenvalue + numbers.shrink) * a_y - one)
-        d_f, v_f = move(numbers, v_f, (eigenvalue + numbers.shrink) * a_f + scale)
+        d_h, v_h = move(numbers, v_h, (eigenvalue + numbers.shrink) * a_h + b)
         d_b, v_b = move(numbers, v_b, numbers.shrink * b + numbers.decay * one)
-        return jnp.stack([a_y + d_y, v_y, a_f + d_f, v_f, b + d_b, v_b, one])
+        return jnp.stack([a_y + d_y, v_y, a_h + d_h, v_h, b + d_b, v_b, one])
 
     return jax.jacobian(step)(jnp.zeros(7, eigenvalue.dtype))
 

@@ -16,7 +16,7 @@ from widelimit.dynamics._grams import Grams
 from widelimit.dynamics._layout import Layout
 from widelimit.dynamics._prediction import Prediction
 from widelimit.dynamics._prior import Prior, Start, given
-from widelimit.dynamics._responses import Training
+from widelimit.dynamics._responses import Response, Training
 from widelimit.dynamics._times import times as parsed
 
 _MEMORY = 2**26  # numbers of Θ(x, X) R that are held at once
@@ -35,6 +35,7 @@ class SquaredFit:
     labels: Float[Array, "n c"]
     training: Training
     solver: Any
+    prior: Prior
     initial: Callable[[PyTree], Array] | None
     dtype: Any
 
@@ -84,7 +85,7 @@ class Look:
 
     def __init__(self, fit: SquaredFit, x: PyTree, times: Float[Array, " t"]):
         self.fit, self.x, self.times = fit, x, times
-        self.prior_cross, self.cross = fit.grams.cross(x)
+        self.cross = fit.grams.cross(x)[1]
 
     def mean(self) -> Float[Array, "t m c"]:
         """Θ(x, X) R^y y, and what is left of a given initial function."""
@@ -92,55 +93,72 @@ class Look:
         return learned if self.fit.initial is None else learned + self._push(self._given())
 
     def covariance(self) -> Float[Array, "t m m"]:
-        """c² K(x, x) − c A K(X, x) − c K(x, X) Aᵀ + A K(X, X) Aᵀ, A = Θ(x, X) R^f (Lee et al. 2019, eq. 16, where c = 1)."""
-        self._check_degree("covariance")
-        prior = self.fit.grams.test(self.x)
-        scale = self.fit.solver.scale(self.times)
+        """c² K(x, x) − c A K(X, x) − c K(x, X) Aᵀ + A K(X, X) Aᵀ, A = Θ(x, X) R^f (Lee et al. 2019, eq. 16, where c = 1).
+
+        With f₀ and h in the place of f₀: (1, b) in the place of c, and [Θ(x, X) R^y, Θ(x, X) R^h] in that of A.
+        """
+        self._check_start("covariance")
         if self.fit.initial is not None:
-            return jnp.zeros((len(self.times), *prior.shape), prior.dtype)
-        priors = prior, self.prior_cross, self.fit.grams.prior
-        at_once = max(1, _MEMORY // self.cross.size)
+            return jnp.zeros((len(self.times), *2 * self.cross.shape[:1]), self.cross.dtype)
+        prior = self.fit.prior
+        priors = prior.test(self.x), prior.cross(self.x), prior.train
+        at_once = max(1, _MEMORY // (prior.count * self.cross.size))
         parts = [self.times[i : i + at_once] for i in range(0, len(self.times), at_once)]
-        influence = (a for part in parts for a in self.fit.solver.rows(self.cross, part))
-        return jnp.stack([_pushed(c, a, *priors) for c, a in zip(scale, influence, strict=True)])
+        influence = (a for part in parts for a in self._rows(part))
+        return jnp.stack([_pushed(c, a, *priors) for c, a in zip(self._shares(), influence, strict=True)])
+
+    def _rows(self, times: Float[Array, " t"]) -> Float[Array, "t m rn"]:
+        return jnp.concatenate([self.fit.solver.rows(self.cross, times, answer) for answer in self._answers], axis=2)
 
     def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n t m c"]:
         """n initial functions, trained."""
-        self._check_degree("sample")
+        self._check_start("sample")
         if self.fit.initial is not None:
             return jnp.broadcast_to(self.mean(), (n, *self.mean().shape))
         outputs = self.fit.labels.shape[1]
-        drawn = self._push(Prior(self.fit.grams).draw(key, n * outputs, self.x))
+        drawn = self._push(self.fit.prior.draw(key, n * outputs, self.x))
         return jnp.moveaxis(drawn.reshape(*drawn.shape[:2], n, outputs), 2, 0) + self.mean()
 
     def _push(self, start: Start) -> Float[Array, "t m c"]:
         """c f₀(x) − A f₀(X)."""
-        scale = self.fit.solver.scale(self.times)
-        return scale[:, None, None] * start.test - self._carry(start.train, "start")
+        left = jnp.einsum("tr,rmc->tmc", self._shares(), start.test)
+        return left - sum(self._carry(f, answer) for f, answer in zip(start.train, self._answers, strict=True))
+
+    @property
+    def _answers(self) -> tuple[Response, ...]:
+        """What answers to each of the functions that the network starts from."""
+        return ("start",) if self.fit.prior.count == 1 or self.fit.initial is not None else ("target", "radial")
+
+    def _shares(self) -> Float[Array, "t r"]:
+        """What of each is left away from the data: c = 1 + k b of f₀ alone, or 1 of f₀ and b of h."""
+        shrunk = self.fit.solver.shrunk(self.times)
+        if len(self._answers) == 1:
+            return 1 + (self.fit.training.degree or 0.0) * shrunk[:, None]
+        return jnp.stack([jnp.ones_like(shrunk), shrunk], axis=1)
 
     def _carry(self, values: Float[Array, "n c"], response: str) -> Float[Array, "t m c"]:
         return self.fit.solver.carry(self.cross, values, self.times, response)
 
     def _given(self) -> Start:
-        self._check_degree("initial")
+        self._check_start("initial")
         fit = self.fit
-        return Start(*(given(fit.initial, x, fit.layout, n) for x, n in ((fit.grams.x, "x"), (self.x, "x_test"))))
+        return Start(*(given(fit.initial, x, fit.layout, n)[None] for x, n in ((fit.grams.x, "x"), (self.x, "x_test"))))
 
-    def _check_degree(self, name: str) -> None:
-        training = self.fit.training
-        if training.decay and training.degree is None:
-            raise ValueError(_check.NO_DEGREE.format(training.decay, name))
+    def _check_start(self, name: str) -> None:
+        _check.start_known(self.fit.training, self.fit.prior, name)
 
 
 @jax.jit
 def _pushed(
-    scale: Float[Array, ""],
-    a: Float[Array, "m n"],
-    test: Float[Array, "m m"],
-    cross: Float[Array, "m n"],
-    train: Float[Array, "n n"],
+    shares: Float[Array, " r"],
+    a: Float[Array, "m rn"],
+    test: Float[Array, "rm rm"],
+    cross: Float[Array, "rm rn"],
+    train: Float[Array, "rn rn"],
 ) -> Float[Array, "m m"]:
     """The covariance of c f₀(x) − A f₀(X)."""
-    mixed = scale * (a @ cross.T)
-    full = scale**2 * test - mixed - mixed.T + a @ train @ a.T
+    m, r = len(a), len(shares)
+    mixed = jnp.einsum("i,imk,nk->mn", shares, cross.reshape(r, m, -1), a)
+    own = jnp.einsum("i,imjn,j->mn", shares, test.reshape(r, m, r, m), shares)
+    full = own - mixed - mixed.T + a @ train @ a.T
     return (full + full.T) / 2

@@ -16,6 +16,7 @@ from widelimit.dynamics._losses import squared_error
 from widelimit.dynamics._minibatches import Minibatches
 from widelimit.dynamics._modes import Modes
 from widelimit.dynamics._optimizers import SGD, GradientFlow
+from widelimit.dynamics._prior import Prior, RadialPrior
 from widelimit.dynamics._responses import Training
 from widelimit.dynamics._squared import SquaredFit, largest_stable_step
 
@@ -34,6 +35,7 @@ def train(
     ridge: float | int = 0.0,
     weight_decay: float | int = 0.0,
     degree: float | int | None = None,
+    radial: Any = None,
     regime: str = "ntk",
     initial: Any = None,
     outputs: int | None = None,
@@ -65,8 +67,8 @@ def train(
     Decay toward zero is exact for the linearised network, and for the network itself where only its readout is trained.
     Otherwise decay moves its weights by a share of order μt of themselves, which leaves the tangent kernel's regime unless μt is
     small. It takes from f₀ what h says. Where the network is homogeneous in the trained weights, of a `degree` k, Euler's
-    theorem gives h = k f₀ and all follows: c = 1 + k b. In general h is a Gaussian process of its own, of mean zero: then the mean
-    is still right, and covariance and samples are refused.
+    theorem gives h = k f₀ and all follows: c = 1 + k b, R^f = R^y + k R^h. In general h is a Gaussian process of its own, of mean
+    zero, whose law with f₀ is `wl.radial(kernel, net)`. Without either the mean is still right, and covariance and samples are refused.
 
     Other losses are followed as trajectories, one an initial function: exactly, step by step, with discrete optimizers; by
     diffrax with gradient flow.
@@ -82,8 +84,9 @@ def train(
             example's outputs f and its label that returns a number. They are summed over examples.
         ridge: ρ >= 0, the pull of the weights toward their initial values.
         weight_decay: μ >= 0, the pull of the weights toward zero.
-        degree: k with J θ₀ = k f₀: the number of layers of a ReLU network without biases or normalisation,
-            1 where only the readout is trained. None: not known.
+        degree: k with J θ₀ = k f₀: the number of layers of a ReLU network without biases or normalisation. None: not known; in
+            the regime "last" it is 1.
+        radial: `wl.radial(kernel, net)`, the joint law of f₀ and J θ₀, for a network without a degree.
         regime: "ntk": all parameters are trained, at the kernel's learning rates. "last": only the readout is; Θ is then K.
         initial: f₀ as a function of inputs that returns `(N, *axes, *outputs)`, for instance one finite network at its start,
             instead of the Gaussian process. The result is then certain: its covariance is zero.
@@ -106,20 +109,22 @@ def train(
     Warns:
         JitterWarning: When the fit is called at a time so late that eigenvalues matter which rounding cannot tell from zero.
     """
-    training = _training(optimizer, ridge, weight_decay, degree)
+    training = _training(optimizer, ridge, weight_decay, 1 if regime == "last" and degree is None else degree)
+    _check.radial(radial, training)
     _check.options(regime=regime, method=method, initial=initial, accuracy=accuracy)
     grams = Grams(kernel, x, regime)
     _check.batches(optimizer, grams.examples)
     _check.trains(grams.theta)
     y = _check.labels(y, grams.examples, grams.axes)
+    prior = Prior(grams) if radial is None else RadialPrior(grams, radial)
     if loss is squared_error:
         _check.no_ensemble(samples, key, outputs)
-        return _squared(grams, y, training, initial, method=method, accuracy=accuracy)
+        return _squared(prior, y, training, initial, method=method, accuracy=accuracy)
     layout, labels = _check.classes(loss, y, grams.axes, outputs)
     _check.loss(loss, layout, labels, optimizer)
-    _check.ensemble(samples, key, initial, training)
+    _check.ensemble(samples, key, initial, training, prior)
     dtype = jnp.result_type(grams.dtype, _check.float_of(y))
-    return GeneralFit(grams, layout, labels, training, loss, initial, Ensemble(samples, key), dtype)
+    return GeneralFit(grams, layout, labels, training, loss, prior, initial, Ensemble(samples, key), dtype)
 
 
 def _training(optimizer: Any, ridge: Any, decay: Any, degree: Any) -> Training:
@@ -129,15 +134,15 @@ def _training(optimizer: Any, ridge: Any, decay: Any, degree: Any) -> Training:
 
 
 def _squared(
-    grams: Grams, y: Array, training: Training, initial: Callable | None, *, method: str, accuracy: float
+    prior: Prior, y: Array, training: Training, initial: Callable | None, *, method: str, accuracy: float
 ) -> SquaredFit:
+    grams = prior.grams
     layout, columns = _check.targets(y, grams.axes)
     solver = _solver(grams, training, columns, (layout.size, method, accuracy))
     if not isinstance(training.optimizer, GradientFlow | SGD):
         _check.stable(training.optimizer, largest_stable_step(training, solver.largest))
-    return SquaredFit(
-        grams, layout, columns, training, solver, initial, jnp.result_type(grams.dtype, _check.float_of(y))
-    )
+    dtype = jnp.result_type(grams.dtype, _check.float_of(y))
+    return SquaredFit(grams, layout, columns, training, solver, prior, initial, dtype)
 
 
 def _solver(grams: Grams, training: Training, columns: Array, how: tuple[int, str, float]) -> Any:
