@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
 from widelimit import gaussian, trace
 from widelimit import program as tp
-from widelimit.limit._fuse import fused, one_function
+from widelimit.limit._fuse import fused, one_function, opened
+from widelimit.limit._positions import moves_only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +62,29 @@ def _is_nonlinear(v: tp.Value) -> bool:
 
 def independent_factors(v: tp.Value) -> list[tuple[tp.Value, ...]]:
     """The factors of a product, those that share a weight together: expectations of the others are taken apart."""
+    return [group for factors in _apart(v) for group in _grouped(factors)]
+
+
+def _apart(v: tp.Value) -> list[tuple[tp.Value, ...]]:
+    """A value as a sum of products, by the factors of each: expectations are linear in such sums."""
+    if v.is_gaussian:
+        return [(v,)]
+    match v:
+        case tp.Product():
+            rows = itertools.product(*map(_apart, v.factors))
+            return [tuple(f for factors in row for f in factors) for row in rows]
+        case tp.Scaled():
+            return _apart(v.h)
+        case tp.Sum() if not one_function(v):
+            return [factors for term in v.terms for factors in _apart(term)]
+        case tp.Image():
+            return _apart(opened(v) if moves_only(v) else v.h)
+    return [(v,)]
+
+
+def _grouped(factors: tuple[tp.Value, ...]) -> list[tuple[tp.Value, ...]]:
     groups: list[tuple[tp.Value, ...]] = []
-    for factor in v.factors if isinstance(v, tp.Product) else (v,):
+    for factor in factors:
         shared = [g for g in groups if any(_draws(factor) & _draws(other) for other in g)]
         groups = [*(g for g in groups if g not in shared), (*(f for g in shared for f in g), factor)]
     return groups

@@ -75,6 +75,8 @@ class _Printer:
                 return self.define(
                     v, "g", "MatMul", f"{self._weight(v)} {self.name(v.h)}{self._taps(v)}{shape}", v.where
                 )
+            case tp.Fluctuation():
+                return self.define(v, "g", "CLT", f"m^(-1/2) Σ {self.name(v.h)} inside a head{shape}", v.where)
             case tp.Image():
                 return self.define(v, self._letter(v), "LinComb", f"{self._map(v)}({self.name(v.h)}){shape}", v.where)
             case tp.Sum():

@@ -23,7 +23,7 @@ from jax import Array
 from widelimit import gaussian
 from widelimit import program as tp
 from widelimit.limit._difference import Gap, gap_of, is_positive, second_moments
-from widelimit.limit._fuse import Fused, fused, one_function
+from widelimit.limit._fuse import Fused, fused, one_function, opened
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._request import Request, same_positions
@@ -106,7 +106,7 @@ class Recursion:
         match u:
             case tp.Given():
                 return jnp.broadcast_to(self.known(u.known, side), u.shape)
-            case tp.MatMul() | tp.Vector() | Probe():
+            case tp.MatMul() | tp.Vector() | tp.Fluctuation() | Probe():
                 return None
             case tp.Sum():
                 return _total([self.mean(t, side) for t in u.terms])
@@ -150,7 +150,14 @@ class Recursion:
                 return self._where_matched(r, split_for_weights(r), through_weight)
             case tp.Vector(), tp.Vector():
                 return through_vector(self, r)
+            case tp.Fluctuation(), tp.Fluctuation():
+                return self.second(r.replace(u=u.h, v=v.h, centred=False))
             case ((tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector())):
+                return None
+            case (tp.Fluctuation(), (tp.MatMul() | tp.Vector() | Probe())) | (
+                (tp.MatMul() | tp.Vector()),
+                tp.Fluctuation(),
+            ):
                 return None
             case ((tp.MatMul() | tp.Vector()), Probe()):
                 return probed(self, r)
@@ -367,7 +374,9 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _flat(factors: Sequence[tp.Value]) -> list[tp.Value]:
-    return [g for f in factors for g in (_flat(f.factors) if isinstance(f, tp.Product) else [f])]
+    """The factors, with products and images of products taken apart."""
+    apart = [f if f.is_gaussian else opened(f) for f in factors]
+    return [g for f in apart for g in (_flat(f.factors) if isinstance(f, tp.Product) else [f])]
 
 
 def _expandable(left: list[tp.Value], right: list[tp.Value]) -> tuple[int, int] | None:

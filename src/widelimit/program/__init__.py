@@ -19,6 +19,7 @@ from widelimit.program._maps import (
     taken,
 )
 from widelimit.program._value import (
+    Fluctuation,
     Given,
     Image,
     MatMul,
@@ -29,6 +30,7 @@ from widelimit.program._value import (
     Value,
     Vector,
     Weight,
+    independent,
     is_stopped,
 )
 from widelimit.program._walk import ingredients, reachable, steps

@@ -118,6 +118,24 @@ class MatMul(Value):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Fluctuation(Value):
+    """G_i = m^{-1/2} Σ_j h_ij over the m → ∞ coordinates j inside a head i, of h centred and iid over both.
+
+    By the central limit theorem the G_i are iid Gaussians, Cov(Z^G, Z^G') = E[Z^h Z^h'], independent of every other
+    Gaussian (the logits of attention with many wide heads: Hron et al., Infinite attention, 2020).
+    """
+
+    h: Value
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return (self.h,)
+
+    is_gaussian = True
+    is_centred = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Image(Value):
     """A finite-linear image: a map on positions."""
 
@@ -180,6 +198,22 @@ class Product(Value):
 
     is_gaussian = False
     is_centred = False
+
+
+def draws(value: Value) -> list[Weight]:
+    """The uses of parameters that Z is made of: those of its Gaussians."""
+    found, stack = {id(value): value}, [value]
+    while stack:
+        v = stack.pop()
+        parts = () if isinstance(v, MatMul | Vector) else v.parts
+        stack += [p for p in parts if id(p) not in found]
+        found.update((id(p), p) for p in parts)
+    return [v.weight for v in found.values() if isinstance(v, MatMul | Vector)]
+
+
+def independent(a: Value, b: Value) -> bool:
+    """Whether Z^a and Z^b are independent by the structure of the program."""
+    return all(x.has_other_entries(y) for x in draws(a) for y in draws(b))
 
 
 def size(shape: tuple[int, ...]) -> int:

@@ -18,10 +18,15 @@ Sizes = tuple[int, ...]  # a dimension's size at each of the widths traced
 
 @dataclasses.dataclass(frozen=True)
 class Axis:
-    """A factor of an array's dimension: a finite axis (positions), or *copies*: iid coordinates, wide or replicas."""
+    """A factor of an array's dimension: a finite axis (positions), or *copies*: iid coordinates, wide or replicas.
+
+    Copies are `shared` where a factor of the value repeats along them (the attention weights of a head, along the
+    coordinates inside it): coordinates are then iid along the other copies only.
+    """
 
     sizes: Sizes
     copies: bool
+    shared: bool = False
 
     @property
     def wide(self) -> bool:

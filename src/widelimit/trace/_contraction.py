@@ -14,13 +14,13 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import common_split, split_dims, unfold
+from widelimit.trace._layout import check_whole_sum, common_split, split_dims, unfold
+from widelimit.trace._parallel import is_parallel, parallel_product
 from widelimit.trace._place import given, place, place_leaf, zeros
-from widelimit.trace._scale import Scale, fit
 from widelimit.trace._structural import remap_constant
 from widelimit.trace._table import rule
 from widelimit.trace._transposed import with_transposed
-from widelimit.trace._widths import traced_widths
+from widelimit.trace._widths import fan_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +54,8 @@ def product(a: Any, b: Any, dims: Dims, where: str) -> Any:
         return matmul(b, place(a, None, where), dims.swapped, leaf_first=False, where=where)
     a, b = _same_split(place(a, None, where), place(b, None, where), dims, where)
     match a, b:
+        case Wide(), Wide() if is_parallel(a, dims.batch[0]):
+            return parallel_product(a, b, dims, where)
         case Wide(), Wide():
             return moment_of_product(a, b, dims, where)
         case Wide(), Det():
@@ -85,6 +87,7 @@ def matmul(leaf: Leaf, x: Det | Wide, dims: Dims, *, leaf_first: bool, where: st
     if isinstance(x, Det) and tp.is_zero(x.known):
         return zeros(layout)
     check_contraction(leaf, x, dims, where)
+    check_whole_sum(x, dims.contract[1], where)
     weight, exponent = used_weight(leaf, x, dims, where)
     h = given(x, where) if isinstance(x, Det) else x.value
     contracted = tuple(i for d in dims.contract[1] for i in finite_axes(x.layout, d))
@@ -115,7 +118,7 @@ def _only_positions_left(x: Det | Wide, free: Sequence[int], where: str) -> Det 
 
 
 def _matmul_layout(leaf: Leaf, x: Det | Wide, dims: Dims, leaf_first: bool) -> Layout:
-    batch = [x.layout[d] for d in dims.batch[1]]
+    batch = [tuple(dataclasses.replace(a, shared=False) for a in x.layout[d]) for d in dims.batch[1]]
     mine = [() if set(leaf.sizes[d]) == {1} else (Axis(leaf.sizes[d], True),) for d in dims.free(0, len(leaf.sizes))]
     others = [x.layout[d] for d in dims.free(1, len(x.layout))]
     return tuple([*batch, *mine, *others] if leaf_first else [*batch, *others, *mine])
@@ -146,18 +149,6 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
     scale = leaf.scale * fan ** Fraction(1, 2)
     weight = tp.Weight(leaf.parameter.path, contracted, leaf.block, scale.coefficient, fan.coefficient, fan.exponent)
     return weight, leaf.parameter.exponent / 2 + scale.exponent + x.exponent
-
-
-def fan_in(copies: Sequence[Axis]) -> Scale:
-    """How many copies are summed: r·n to leading order."""
-    total = [math.prod(a.sizes[i] for a in copies) for i in range(len(traced_widths()))]
-    try:
-        return fit(total, traced_widths())
-    except ValueError as error:
-        raise Refusal(
-            f"an axis that is summed over has the sizes {total} at the widths {traced_widths()}: no multiple of the width plus a number. "
-            "Choose widths at which the network's sizes divide: `wl.limit(..., widths=(...))`."
-        ) from error
 
 
 # --- known matrices ---------------------------------------------------------------------------------------------------
@@ -378,6 +369,8 @@ def _summed_onto(order: Sequence[int], coefficient: float) -> Any:
 
 def _contract_copies(a: Wide, b: Wide, dims: Dims, where: str) -> tuple[Wide, Wide, list[Axis]]:
     """Check that the sum runs over a wide axis of both; replicas that meet positions are numbered."""
+    for x, contract in ((a, dims.contract[0]), (b, dims.contract[1])):
+        check_whole_sum(x, contract, where)
     summed: list[Axis] = []
     for da, db in zip(*dims.contract, strict=True):
         for p, (x, y) in enumerate(zip(a.layout[da], b.layout[db], strict=True)):

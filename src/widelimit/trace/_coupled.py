@@ -56,7 +56,7 @@ def couples(name: str) -> bool:
 def reduced(step: Step, x: Wide) -> Wide:
     """A reduction over positions: each position of the axes is an operand."""
     dims = tuple(step.params["axes"])
-    x = _positions(settled(x, step.where), dims, step)
+    x = _positions(x, dims, step)
     axes = [i for d in dims for i in finite_axes(x.layout, d)]
     sizes = [finite_shape(x.layout)[i] for i in axes]
     _check_count(int(np.prod(sizes)), step)

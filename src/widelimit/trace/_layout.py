@@ -63,7 +63,7 @@ def split_axis(x: Placed, dim: int, position: int, parts: Sequence[Sizes]) -> Pl
     if len(parts) == 1:
         return x
     old = x.layout[dim][position]
-    new = tuple(Axis(p, old.copies) for p in parts)
+    new = tuple(Axis(p, old.copies, old.shared) for p in parts)
     layout = (*x.layout[:dim], (*x.layout[dim][:position], *new, *x.layout[dim][position + 1 :]), *x.layout[dim + 1 :])
     if old.copies:
         return dataclasses.replace(x, layout=layout)
@@ -188,17 +188,22 @@ def _joint_axis(kinds: Sequence[Axis | None], operands: Sequence[Placed], where:
     """Copies where every random operand has copies and no other is finite there; finite otherwise."""
     sizes = next(k for k in kinds if k is not None).sizes
     random = [k for k, x in zip(kinds, operands, strict=True) if isinstance(x, Wide)]
-    joint = Axis(sizes, True)
-    if joint.wide:
-        if any(k is None for k in random):
-            raise Refusal(
-                _repeated_message(
-                    [x for k, x in zip(kinds, operands, strict=True) if k is None and isinstance(x, Wide)], where
-                )
-            )
-        return joint
+    if Axis(sizes, True).wide:
+        repeated = [x for k, x in zip(kinds, operands, strict=True) if k is None and isinstance(x, Wide)]
+        others = [x for k, x in zip(kinds, operands, strict=True) if k is not None and isinstance(x, Wide)]
+        if not all(_inside(x, y) for x in repeated for y in others) or (repeated and not others):
+            raise Refusal(_repeated_message(repeated, where))
+        return Axis(sizes, True, shared=bool(repeated) or any(k.shared for k in random if k is not None))
     is_copies = all(k is not None and k.copies for k in random) and all(k is None or k.copies for k in kinds)
     return Axis(sizes, is_copies)
+
+
+def _inside(x: Wide, y: Wide) -> bool:
+    """Whether y has every wide axis that x has, and x has one: x is then a vector over the outer coordinates of y."""
+    mine, theirs = (
+        {(d, i) for d, dim in enumerate(v.layout) for i, a in enumerate(dim) if a.copies and a.wide} for v in (x, y)
+    )
+    return bool(mine) and mine <= theirs
 
 
 def _repeated_message(repeated: Sequence[Wide], where: str) -> str:
@@ -239,9 +244,25 @@ def _unfold_where_finite(x: Placed, layout: Layout, where: str) -> Placed:
     return x
 
 
+def check_whole_sum(x: Placed, dims: Sequence[int], where: str) -> None:
+    """A sum over shared coordinates has a law of large numbers only together with all the others."""
+    if any(a.copies for d, dim in enumerate(x.layout) if d not in dims for a in dim):
+        check_not_shared(x, dims, where)
+
+
+def check_not_shared(x: Placed, dims: Sequence[int], where: str) -> None:
+    """Refuse to act on coordinates inside a head alone that share its attention weights."""
+    if any(a.shared for d in dims for a in x.layout[d]):
+        raise Refusal(
+            f"at {where}: the coordinates inside a head share what repeats along them (its attention weights); only sums over "
+            "them and over all heads together are read, as in a dense layer of all heads"
+        )
+
+
 def unfold(x: Wide, dim: int, position: int, where: str) -> Wide:
     """Number the replicas of a copies axis: it becomes a finite axis with independent positions."""
     axis = x.layout[dim][position]
+    check_not_shared(x, [dim], where)
     before = sum(not a.copies for d in x.layout[:dim] for a in d) + sum(not a.copies for a in x.layout[dim][:position])
     row = (*x.layout[dim][:position], Axis(axis.sizes, False), *x.layout[dim][position + 1 :])
     layout = (*x.layout[:dim], row, *x.layout[dim + 1 :])
@@ -266,6 +287,8 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
             return dataclasses.replace(value, shape=shape, independent=independent)
         case tp.Vector():
             return dataclasses.replace(value, shape=shape)
+        case tp.Fluctuation():
+            return dataclasses.replace(value, shape=shape, h=_numbered(value.h, count, where))
         case tp.Given():
             return tp.image(value, (*rest, tp.spread(last, count)), shape)
         case tp.Sum():

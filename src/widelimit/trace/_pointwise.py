@@ -26,6 +26,7 @@ _UNARY = (
 )
 _NARY = "add add_any and atan2 clamp div eq ge gt le lt max min mul ne nextafter or pow rem select_n sub xor"
 UNARY, NARY = _UNARY.split(), _NARY.split()
+_ENDLESS = 1e20
 
 
 def aligned(step: Step, operands: Sequence[Any]) -> tuple[list[Det | Wide], Layout]:
@@ -65,9 +66,15 @@ def settled(x: Det | Wide, where: str) -> Det | Wide:
     """An operand of a nonlinearity: it must neither grow nor vanish with the width."""
     if x.exponent == 0:
         return x
-    if isinstance(x, Det) and x.exponent < 0:
-        return Det(tp.constant(np.zeros(x.known.shape)), x.layout)
+    if x.exponent < 0 and (isinstance(x, Det) or _fluctuates(x.value)):  # a mean over the width that tends to 0
+        return Det(tp.constant(np.zeros(finite_shape(x.layout))), x.layout)
     raise Refusal(_scaling_message(x, where))
+
+
+def _fluctuates(value: tp.Value) -> bool:
+    """Whether a value is linear in sums over the width whose means are zero."""
+    linear = isinstance(value, tp.Image | tp.Scaled | tp.Sum)
+    return all(map(_fluctuates, value.parts)) if linear else isinstance(value, tp.Fluctuation)
 
 
 def _scaling_message(x: Det | Wide, where: str) -> str:
@@ -266,21 +273,22 @@ def select_n(step: Step, which: Any, *cases: Any) -> Any:
     if isinstance(placed[0], Wide) or all(isinstance(c, Det) for c in placed[1:]) or len(placed) != 3:
         return nonlinearity(elementwise(step), "select", placed, layout, step.where)
     mask = placed[0].known
+    if any(map(_is_endless, placed[1:])):
+        chosen = Det(tp.apply(lambda m: jnp.where(m, 1.0, 0.0), mask.shape, mask), layout)
+        return nonlinearity(_mask, "mask", [chosen, *placed[1:]], layout, step.where)
     no = Det(tp.apply(lambda m: jnp.where(m, 0.0, 1.0), mask.shape, mask), layout)
     yes = Det(tp.apply(lambda m: jnp.where(m, 1.0, 0.0), mask.shape, mask), layout)
-    return total(
-        [_masked(no, placed[1], layout, step.where), _masked(yes, placed[2], layout, step.where)], layout, step.where
-    )
+    masked = [multiply(x, m, layout, step.where) for x, m in zip(placed[1:], (no, yes), strict=True)]
+    return total(masked, layout, step.where)
 
 
-def _masked(mask: Det, x: Det | Wide, layout: Layout, where: str) -> Det | Wide:
-    if isinstance(x, Wide):
-        return multiply(x, mask, layout, where)
-    if isinstance(x.known, tp.Constant) and not np.all(np.isfinite(x.known.value)):
-        raise Refusal(
-            f"at {where}: random values are masked with an infinite constant; mask after the sum over the width, or multiply by the mask"
-        )
-    return multiply(x, mask, layout, where)
+def _is_endless(x: Det | Wide) -> bool:
+    """Whether a value stands for ±∞, which no linear function takes."""
+    return isinstance(x, Det) and isinstance(x.known, tp.Constant) and not np.all(np.abs(x.known.value) < _ENDLESS)
+
+
+def _mask(chosen: Any, no: Any, yes: Any) -> Any:
+    return jnp.where(jnp.asarray(chosen) > 0, yes, no)
 
 
 @rule("convert_element_type")

@@ -12,14 +12,14 @@ import numpy as np
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Wide, finite_axes, finite_shape
-from widelimit.trace._contraction import fan_in
 from widelimit.trace._coupled import couples, reduced
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import on_axis, remap, single_axis
+from widelimit.trace._layout import check_whole_sum, on_axis, remap, single_axis
 from widelimit.trace._place import place
-from widelimit.trace._pointwise import nonlinearity
+from widelimit.trace._pointwise import nonlinearity, settled
 from widelimit.trace._structural import remap_constant
 from widelimit.trace._table import rule
+from widelimit.trace._widths import fan_in
 
 
 @rule("reduce_sum")
@@ -30,6 +30,7 @@ def reduce_sum(step: Step, x: Any) -> Any:
 def summed(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
     """Σ over dimensions: copies first, then positions."""
     copies = [a for d in dims for a in x.layout[d] if a.copies]
+    check_whole_sum(x, dims if copies else (), where)
     x = _sum_copies(x, dims, copies, where) if copies else x
     maps, gone, kept = [], [], 0
     for d in range(len(x.layout)):
@@ -93,6 +94,7 @@ def _drawn(value: tp.Value) -> bool:
 )
 def reduce_nonlinear(step: Step, *operands: Any) -> Any:
     x = place(operands[0], None, step.where)
+    x = settled(x, step.where) if isinstance(x, Wide) else x
     if not isinstance(x, Wide):
         return known_reduction(step, x)
     if couples(step.name):

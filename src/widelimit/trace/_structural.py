@@ -12,7 +12,7 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Leaf, Refusal, Segmented, Sizes, Wide, dims, finite_axes
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import align, on_axis, permuted, regroup, remap, single_axis
+from widelimit.trace._layout import align, check_not_shared, on_axis, permuted, regroup, remap, single_axis
 from widelimit.trace._place import place
 from widelimit.trace._pointwise import total
 from widelimit.trace._restrict import restricted
@@ -158,6 +158,7 @@ def _slice_copies(x: Det | Wide, dim: int, span: tuple, length: Sizes, where: st
     layout = (*x.layout[:dim], new, *x.layout[dim + 1 :])
     if isinstance(x, Det):
         return dataclasses.replace(x, layout=layout)
+    check_not_shared(x, [dim], where)
     view = tuple(a.sizes for d in x.layout for a in d if a.copies)
     number = sum(a.copies for d in x.layout[:dim] for a in d)
     return Wide(restricted(x.value, (view, number, span), where), layout, x.exponent)
