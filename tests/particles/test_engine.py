@@ -1,9 +1,7 @@
 """The particle engine against the recursion: two derivations of one limit that share no code but the program."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import networks
 import widelimit as wl

@@ -3,6 +3,7 @@
 from widelimit.limit._explain import ApproximationWarning, Explanation
 from widelimit.limit._kernel import Kernel, limit
 from widelimit.limit._kernels import Kernels
+from widelimit.limit._printed import Program
 from widelimit.limit._sampled import SampledKernel
 
-__all__ = ["ApproximationWarning", "Explanation", "Kernel", "Kernels", "SampledKernel", "limit"]
+__all__ = ["ApproximationWarning", "Explanation", "Kernel", "Kernels", "Program", "SampledKernel", "limit"]

@@ -1,141 +1,141 @@
-"""The Tensor Program as text, in the notation of the papers."""
+"""The Tensor Program that a network was read as, printed and drawn in the notation of the papers."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Sequence
+from importlib import import_module
+from os import PathLike
 
 import numpy as np
 
 from widelimit import program as tp
 from widelimit import trace
-from widelimit.limit._explain import operations, outermost
 
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SAME = 1e-6  # relative difference of two factors that is rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Program:
-    """The program that a network was read as: G-variables g (Gaussian), X-variables x, scalars θ, input ξ."""
+    """The Tensor Program of a network: `str()` prints it, `draw(path)` draws it.
+
+    It is in reduced form: chains of coordinatewise operations are one Nonlin, linear combinations one LinComb. Variables
+    are g (G-variables: Gaussian), x (X-variables: any other vector) and θ (scalars), ξ is the example. Steps of a recurrence and
+    equal layers are written as a loop.
+    """
 
     reading: trace.Reading
 
     def __str__(self) -> str:
-        return "\n".join(_Printer(self.reading).lines())
+        return self.text()
 
     __repr__ = __str__
 
+    def text(self, *, rolled: bool = True) -> str:
+        """As text; without `rolled` every variable has its own line, also where lines repeat."""
+        return "\n".join([*self._inputs(), "", *self._parameters(), "", *tp.aligned(self.rows(rolled=rolled))])
 
-class _Printer:
-    def __init__(self, reading: trace.Reading):
-        self.reading = reading
-        self.names: dict[int, str] = {}
-        self.counts: dict[str, int] = {}
-        self.rows: list[tuple[str, str, str]] = []
+    def rows(self, *, rolled: bool = True) -> list[tp.Row]:
+        """The lines of the text in their columns."""
+        return tp.rows(self.listing, self._differing, rolled=rolled)
 
-    def lines(self) -> list[str]:
-        self._nonlinear = {id(v) for v in outermost(self.reading.output)}
-        last = self.name(self.reading.output)
-        header = [f"A  {self._law(path)}" for path in self.reading.parameters if self._used(path)]
-        width = max((len(text) for _, text, _ in self.rows), default=0)
-        body = [f"{kind:<9}{text:<{width}}  {where}" for kind, text, where in self.rows]
-        return [*header, *body, f"output   {last}"]
+    def draw(self, path: str | PathLike, *, direction: str | None = None) -> None:
+        """Write the program's picture in the graphical notation of Tensor Programs IIb.
 
-    def _used(self, path: str) -> bool:
-        return any(
-            isinstance(v, tp.MatMul | tp.Vector) and v.weight.path == path for v in tp.reachable(self.reading.output)
-        )
+        The file's ending chooses the format: svg needs nothing, pdf and png need matplotlib. `direction` is "right" or "down", the way
+        computation goes (by default right for short programs).
+        """
+        # drawing stands above this layer, so it is fetched by name and only when a picture is wanted
+        import_module("widelimit.plot").draw_program(self, path, direction=direction)
 
-    def _law(self, path: str) -> str:
+    @functools.cached_property
+    def listing(self) -> tp.Listing:
+        """The variables in the order of computation."""
+        output = self.reading.output
+        return tp.listing(output, tp.Labels(output), len(self.reading.inputs))
+
+    # --- parameters ---------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _uses(self) -> dict[str, list[tp.Line]]:
+        found: dict[str, list[tp.Line]] = {}
+        for line in self.listing.lines:
+            if line.weight is not None:
+                found.setdefault(line.weight.path, []).append(line)
+        return found
+
+    @functools.cached_property
+    def _differing(self) -> dict[str, bool]:
+        """Whether the uses of a parameter differ in their factor."""
+        sizes = {p: [abs(line.amplitude) for line in lines] for p, lines in self._uses.items()}
+        return {p: max(a) - min(a) > _SAME * max(a) for p, a in sizes.items()}
+
+    def variance(self, path: str) -> float:
+        """σ², with Cov(Z^Wh, Z^Wh') = σ² E[Z^h Z^h'], of a parameter that is used."""
+        amplitude = 1.0 if self._differing[path] else self._uses[path][0].amplitude
+        return self.reading.parameters[path].variance * amplitude**2
+
+    def _inputs(self) -> list[str]:
+        names = ["ξ"] if len(self.reading.inputs) == 1 else [f"ξ{i + 1}" for i in range(len(self.reading.inputs))]
+        return [f"input {n}: {s.dtype}{list(s.shape)}" for n, s in zip(names, self.reading.inputs, strict=True)]
+
+    def _parameters(self) -> list[str]:
+        """A-variables (matrices summed over the width) first, then those that make initial vectors; as the program meets them."""
+        kinds = {p: "MatMul" if any(u.kind == "MatMul" for u in uses) else "Initial" for p, uses in self._uses.items()}
+        table = [("A-variable", "shape", "entry as the code holds it", "σ²", "learning rate")]
+        table += [self._parameter(p) for p, kind in kinds.items() if kind == "MatMul"]
+        table += [("initial vector", "", "", "", "")] * ("Initial" in kinds.values())
+        table += [self._parameter(p) for p, kind in kinds.items() if kind == "Initial"]
+        return _columns(table)
+
+    def _parameter(self, path: str) -> tuple[str, ...]:
         law, rate = self.reading.laws[path], self.reading.rates[path]
-        return f"{path}: {law.kind.replace('_', ' ')}, variance {law.variance}, learning rate {rate}"
-
-    def fresh(self, letter: str) -> str:
-        self.counts[letter] = self.counts.get(letter, 0) + 1
-        return letter + str(self.counts[letter]).translate(_SUBSCRIPTS)
-
-    def define(self, key: Any, letter: str, kind: str, text: str, where: str = "") -> str:
-        self.names[id(key)] = self.fresh(letter)
-        self.rows.append((kind, f"{self.names[id(key)]} := {text}", where.rpartition("/")[2]))
-        return self.names[id(key)]
-
-    def name(self, v: Any) -> str:
-        if id(v) in self.names:
-            return self.names[id(v)]
-        return self.known(v) if isinstance(v, tp.Known) else self.value(v)
-
-    def value(self, v: tp.Value) -> str:
-        shape = f" {list(v.shape)}" if v.shape else ""
-        match v:
-            case tp.Given():
-                return self.name(v.known)
-            case tp.Vector():
-                return self.define(v, "g", "Initial", f"{v.weight.path}{shape}", v.where)
-            case tp.MatMul():
-                return self.define(
-                    v, "g", "MatMul", f"{self._weight(v)} {self.name(v.h)}{self._taps(v)}{shape}", v.where
-                )
-            case tp.Fluctuation():
-                return self.define(v, "g", "CLT", f"m^(-1/2) Σ {self.name(v.h)} inside a head{shape}", v.where)
-            case tp.Image():
-                return self.define(v, self._letter(v), "LinComb", f"{self._map(v)}({self.name(v.h)}){shape}", v.where)
-            case tp.Sum():
-                text = " + ".join(self.name(t) for t in v.terms)
-                return self.define(v, self._letter(v), "LinComb", f"{text}{shape}", v.where)
-            case tp.Scaled():
-                return self.define(
-                    v, self._letter(v), "LinComb", f"{self.name(v.known)} {self.name(v.h)}{shape}", v.where
-                )
-            case tp.Product():
-                text = " ⊙ ".join(self.name(f) for f in v.factors)
-                return self.define(v, "x", "Nonlin", f"{text}{shape}", v.where)
-        return self.define(v, "x", "Nonlin", f"ψ({self._arguments(v)}){shape}   ψ = {operations(v)}", v.where)
-
-    def _arguments(self, v: Any) -> str:
-        from widelimit.limit._fuse import fused
-
-        phi = fused((v,))
-        gaussians = ", ".join(self.name(b) for b in phi.bases)
-        scalars = ", ".join(self.name(p) for p in phi.params)
-        return f"{gaussians}; {scalars}" if scalars else gaussians
-
-    def _letter(self, v: tp.Value) -> str:
-        return "g" if v.is_gaussian else "x"
-
-    def _weight(self, v: tp.MatMul) -> str:
-        block = "[block]" if v.weight.block else ""
-        scale = "" if np.isclose(v.weight.amplitude, 1) else f"{v.weight.amplitude:.4g}·"
-        return f"{scale}{v.weight.path}{block}"
-
-    def _taps(self, v: tp.MatMul) -> str:
-        taps = [str(w.size) for w in v.windows if not w.trivial]
-        summed = [v.h.shape[i] for i in v.contracted]
-        return (f" over {'×'.join(taps)} taps" if taps else "") + (
-            f" summed over {summed}" if summed and not isinstance(v.h, tp.Given) else ""
+        shape = ", ".join(_size(sizes, self.reading.widths) for sizes in self.reading.shapes[path])
+        return (
+            f"  {path}",
+            f"({shape})",
+            _law(law),
+            f"{self.variance(path):.4g}",
+            _scale(rate) if rate.coefficient else "frozen",
         )
 
-    def _map(self, v: tp.Image) -> str:
-        kinds = [m.key[0] if isinstance(m.key, tuple) else m.key for m in v.maps if not m.is_identity]
-        with_matrix = [self.name(m.matrix) for m in v.maps if m.matrix is not None]
-        return " ".join([*dict.fromkeys(map(str, kinds)), *with_matrix]) or "transpose"
 
-    def known(self, k: tp.Known) -> str:
-        match k:
-            case tp.Input():
-                self.names[id(k)] = "ξ" if len(self.reading.inputs) == 1 else f"ξ{k.index + 1}".translate(_SUBSCRIPTS)
-                return self.names[id(k)]
-            case tp.Constant():
-                value = k.value
-                return (
-                    f"{value.flat[0]:.4g}"
-                    if value.size and np.all(value == value.flat[0])
-                    else f"constant{list(value.shape)}"
-                )
-            case tp.Moment():
-                right = f" {self.name(k.right)}" if k.right is not None else ""
-                return self.define(k, "θ", "Moment", f"E[{self.name(k.left)}{right}]")
-            case tp.Slope():
-                weight = f"σ²({k.by.weight.path})"
-                return self.define(k, "θ", "Moment", f"{weight} E[∂{self.name(k.of)}/∂{self.name(k.by)}]")
-        args = ", ".join(self.name(a) for a in k.args)
-        return self.define(k, "θ", "Scalar", f"{k.name}({args})")
+def _law(law: trace.Law) -> str:
+    mean = "" if law.mean.is_zero else f"mean {_scale(law.mean)}, "
+    if law.kind == "constant":
+        return f"constant {_scale(law.mean)}"
+    return f"{law.kind.replace('_', ' ')}, {mean}variance {_scale(law.variance)}"
+
+
+def _scale(scale: trace.Scale) -> str:
+    """c·n^a as `2/n`, `1/√n`, `3n`."""
+    c, a = f"{scale.coefficient:.4g}", scale.exponent
+    if a == 0:
+        return c
+    size = abs(a)
+    power = {1: "n", 0.5: "√n"}.get(float(size), f"n^{size if size.denominator == 1 else f'({size})'}")
+    if a < 0:
+        return f"{c}/{power}"
+    return power if c == "1" else f"{c}·{power}"
+
+
+def _size(sizes: Sequence[int], widths: Sequence[int]) -> str:
+    """A dimension's size as the width grows: `10`, `n`, `4n`, `n/2`, `n + 1`."""
+    if len(set(sizes)) == 1:
+        return str(sizes[0])
+    ratio = (sizes[-1] - sizes[0]) / (widths[-1] - widths[0])
+    rest = sizes[0] - ratio * widths[0]
+    if not np.allclose(np.asarray(widths) * ratio + rest, sizes):
+        return f"{sizes[0]} at n = {widths[0]}"
+    below = next((k for k in range(1, 65) if abs(ratio * k - round(ratio * k)) < 1e-9), None)
+    if below is None:
+        return f"{ratio:.4g}n"
+    above = round(ratio * below)
+    text = ("n" if above == 1 else f"{above}n") + (f"/{below}" if below > 1 else "")
+    return text + (f" {'+' if rest > 0 else '−'} {abs(round(rest))}" if round(rest) else "")
+
+
+def _columns(table: Sequence[Sequence[str]]) -> list[str]:
+    sizes = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in table]

@@ -1,7 +1,9 @@
 """The Tensor Program: known arrays, random vectors, and the maps between their positions."""
 
 from widelimit.program._derived import image, map_known, once
-from widelimit.program._known import Apply, Constant, Input, Known, Moment, Slope, apply, constant, is_zero
+from widelimit.program._known import Apply, Constant, Input, Known, Mapped, Moment, Slope, apply, constant, is_zero
+from widelimit.program._labels import Labels
+from widelimit.program._listing import Line, Listing, listing
 from widelimit.program._maps import (
     AxisMap,
     Window,
@@ -18,6 +20,7 @@ from widelimit.program._maps import (
     summed,
     taken,
 )
+from widelimit.program._text import Row, aligned, rows
 from widelimit.program._value import (
     Fluctuation,
     Given,

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from widelimit.program._known import Known, apply
+from widelimit.program._known import Apply, Known, Mapped, apply
 from widelimit.program._maps import AxisMap, apply_maps, is_identity
 from widelimit.program._value import Given, Image, Value
 
@@ -20,7 +20,8 @@ def map_known(known: Known, maps: tuple[AxisMap, ...], shape: tuple[int, ...]) -
         at = dict(zip(map(id, matrices), values, strict=True))
         return apply_maps(jnp.asarray(a), maps, lambda matrix: at[id(matrix)])
 
-    return apply(fn, shape, known, *matrices, name="map")
+    made = apply(fn, shape, known, *matrices, name="map")
+    return Mapped(shape, fn, made.args, "map", maps) if isinstance(made, Apply) else made
 
 
 def image(value: Value, maps: tuple[AxisMap, ...], shape: tuple[int, ...]) -> Value:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 if TYPE_CHECKING:
+    from widelimit.program._maps import AxisMap
     from widelimit.program._value import MatMul, Value
 
 
@@ -39,6 +40,13 @@ class Apply(Known):
     fn: Callable[..., Any]
     args: tuple[Known, ...]
     name: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mapped(Apply):
+    """The image of a known array (the first argument) under maps on positions."""
+
+    maps: tuple[AxisMap, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

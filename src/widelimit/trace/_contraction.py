@@ -356,7 +356,7 @@ def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
         ]
     )
     fan = fan_in(copies)
-    known = tp.apply(_summed_onto(order, fan.coefficient), finite_shape(layout), known, name="sum")
+    known = tp.apply(_summed_onto(order, fan.coefficient), finite_shape(layout), known, name=f"{fan.coefficient:.4g}·")
     return Det(known, layout, a.exponent + b.exponent + fan.exponent)
 
 

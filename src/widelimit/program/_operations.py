@@ -1,0 +1,49 @@
+"""Coordinatewise operations as formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from widelimit.program import _formula as f
+
+_PASSING = frozenset(
+    ("convert", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "copy", "stop_gradient", "real")
+)
+_RENAMED = {"logistic": "sigmoid", "select": "where", "select_n": "where"}
+
+
+def operation(name: str, fn: Callable[..., Any], args: Sequence[f.Formula]) -> f.Formula:
+    """What an operation makes of its arguments."""
+    match name:
+        case "add" | "add_any":
+            return f.plus(*args)
+        case "sub":
+            return f.plus(args[0], f.times(f.number(-1), args[1]))
+        case "mul":
+            return f.times(*args)
+        case "neg":
+            return f.times(f.number(-1), *args)
+        case "div":
+            return f.times(args[0], f.inverse(args[1]))
+        case "reciprocal":
+            return f.inverse(*args)
+        case "rsqrt":
+            return f.inverse(f.call("sqrt", *args))
+        case "integer_pow" | "square":
+            return f.power(args[0], _exponent(fn))
+    if name in _PASSING or not name:
+        return args[0]
+    if name.endswith("·"):
+        return f.times(f.number(float(name[:-1])), *args)
+    if name == "max" and f.number(-math.inf) in args:
+        return next(a for a in args if a != f.number(-math.inf))
+    return f.call(_RENAMED.get(name, name), *args)
+
+
+def _exponent(fn: Callable[..., Any]) -> int:
+    with jax.ensure_compile_time_eval():
+        return round(math.log2(float(fn(2.0))))
