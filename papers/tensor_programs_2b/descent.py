@@ -47,17 +47,15 @@ def task(steps: int, seed: int = 0) -> Task:
 
 
 class Limit:
-    """The kernels of the task's inputs, computed once: every network's own kernel descent needs the same."""
+    """The kernels of the task's inputs, computed once, as functions of the inputs' numbers: every network's own descent needs them."""
 
     def __init__(self, net: Any, x: np.ndarray):
         self.kernel = wl.limit(net, x[0])
-        self._rows = {row.tobytes(): i for i, row in enumerate(x)}
         self._grams = tuple(np.asarray(k, float) for k in self.kernel(x))
 
-    def __call__(self, x1: np.ndarray, x2: np.ndarray) -> tuple[np.ndarray, ...]:
-        """NNGP and NTK of rows of the inputs."""
-        at = np.ix_(*([self._rows[np.asarray(row).tobytes()] for row in x] for x in (x1, x2)))
-        return tuple(gram[at] for gram in self._grams)
+    def __call__(self, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, ...]:
+        """NNGP and NTK."""
+        return tuple(gram[np.ix_(rows, columns)] for gram in self._grams)
 
     def step(self, task: Task) -> float:
         """RATE times 2/λ, λ the largest eigenvalue of Θ on a minibatch."""
@@ -92,10 +90,6 @@ def courses(net: Any, limit: Limit, task: Task, *, loss: Callable, width: int, m
 
 def _descended(limit: Limit, task: Task, optimizer: Any, loss: Callable, start: np.ndarray) -> np.ndarray:
     """The limit's course from f_0: (steps + 1, examples, outputs)."""
-    first = {row.tobytes(): value for row, value in zip(task.x, start, strict=True)}
-
-    def initial(x: Any) -> np.ndarray:
-        return np.stack([first[np.asarray(row).tobytes()] for row in x])
-
-    fit = wl.train(limit, task.train, task.labels(loss), optimizer=optimizer, loss=loss, initial=initial)
-    return np.asarray(fit(task.x, t=np.arange(len(task.batches) + 1)).mean)
+    train, everywhere = np.arange(TRAIN), np.arange(TRAIN + TEST)
+    fit = wl.train(limit, train, task.labels(loss), optimizer=optimizer, loss=loss, initial=lambda rows: start[rows])
+    return np.asarray(fit(everywhere, t=np.arange(len(task.batches) + 1)).mean)
