@@ -68,6 +68,28 @@ def test_types_are_refused_with_the_call(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda a, b: kernel(a, b)[0], r"returned ndarray; expected a pair \(K, Θ\)"),
+        (lambda a, b: (np.eye(3),) * 2, r"`kernel\(x, ...\)` has the shape \(3, 3\); expected \(6, 6\)"),
+        (lambda a, b: (kernel(a, b)[0], kernel(a, b)[1][:, :, None]), r"expected \(6, 6\), or with the output's finite axes"),
+        (lambda a, b: (kernel(a, b)[0], np.triu(kernel(a, b)[1])), "is not symmetric, by"),
+    ],
+)  # fmt: skip
+def test_functions_that_are_no_kernels_are_refused(function, message):
+    with pytest.raises(ValueError, match=message):
+        wl.train(function, X, Y)
+
+
+def test_no_examples_are_refused_and_no_test_points_are_none():
+    with pytest.raises(ValueError, match="x holds no example"):
+        wl.train(kernel, X[:0], Y[:0])
+    p = train()(X_TEST[:0], [1.0, np.inf])
+    assert p.mean.shape == (2, 0, 2)
+    assert p.covariance.shape == (2, 0, 0)
+
+
 def test_the_spread_of_one_start_is_refused():
     p = train(CLASSES, loss=wl.cross_entropy, optimizer=wl.GradientDescent(0.1))(X_TEST, 2)
     with pytest.raises(ValueError, match="samples=100"):

@@ -51,7 +51,9 @@ def batches(value: Optimizer, examples: int) -> None:
 
 
 def trains(theta: Float[Array, "n n"], *, call: str = CALL) -> None:
-    """A kernel that is not zero."""
+    """A kernel of some examples that is not zero."""
+    if not theta.size:
+        raise ValueError(f"{call}: x holds no example")
     if not np.asarray(theta).any():
         raise ValueError(
             f"{call}: the kernel is zero on x, nothing is trained; expected a kernel with trained parameters (`learning_rates=` of "

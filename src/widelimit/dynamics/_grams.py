@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
@@ -65,22 +66,45 @@ class Grams:
 
     def test(self, x: PyTree) -> Float[Array, "m m"]:
         """K of the test points."""
-        return _matrix(finite(self._nngp(x, None), "x_test"))
+        return _matrix(self._checked(self._nngp(x, None), (x, x), "x_test"))
 
     def test_theta(self, x: PyTree) -> Float[Array, "m m"]:
         """Θ of the test points."""
         return _matrix(self._both(x, None, "x_test")[1])
 
     def _both(self, x1: PyTree, x2: PyTree | None, name: str) -> tuple[Array, Array]:
+        ends = x1, x1 if x2 is None else x2
         if self.regime == "last":
-            prior = finite(self._nngp(x1, x2), name)
+            prior = self._checked(self._nngp(x1, x2), ends, name)
             return prior, prior
-        prior, theta = self.kernel(*sides(self.kernel, x1, x2))
-        return finite(prior, name), finite(theta, name)
+        prior, theta = (self._checked(kernel, ends, name) for kernel in self._pair(x1, x2))
+        return prior, theta
 
     def _nngp(self, x1: PyTree, x2: PyTree | None) -> Any:
-        both = sides(self.kernel, x1, x2)
-        return self.kernel.nngp(*both) if isinstance(self.kernel, Kernel) else self.kernel(*both)[0]
+        if isinstance(self.kernel, Kernel):
+            return self.kernel.nngp(*sides(self.kernel, x1, x2))
+        return self._pair(x1, x2)[0]
+
+    def _pair(self, x1: PyTree, x2: PyTree | None) -> tuple[Any, Any]:
+        found = self.kernel(*sides(self.kernel, x1, x2))
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise ValueError(
+                f"`kernel(x1, x2)` returned {type(found).__name__}; expected a pair (K, Θ): the NNGP, and the tangent kernel that trains"
+            )
+        return tuple(found)
+
+    def _checked(self, kernel: Any, ends: tuple[PyTree, PyTree], name: str) -> Array:
+        """Finite entries, one for each pair of examples and of finite output positions; symmetric where the examples are the same."""
+        kernel, counts = finite(kernel, name), tuple(jax.tree.leaves(x)[0].shape[0] for x in ends)
+        half = kernel.ndim // 2 + 1
+        if kernel.ndim % 2 or kernel.shape != (*counts, *2 * kernel.shape[2:half]):
+            raise ValueError(
+                f"`kernel({name}, ...)` has the shape {kernel.shape}; expected {counts}, or with the output's finite axes "
+                f"({counts[0]}, {counts[1]}, *axes, *axes)"
+            )
+        if ends[0] is ends[1]:
+            _check_symmetric(flat(kernel), name)
+        return kernel
 
 
 def sides(kernel: Any, x1: PyTree, x2: PyTree | None) -> tuple[PyTree, ...]:
@@ -99,6 +123,13 @@ def finite(kernel: Any, name: str) -> Array:
             "`jax.config.update('jax_enable_x64', True)`"
         )
     return kernel
+
+
+def _check_symmetric(matrix: Float[Array, "m m"], name: str) -> None:
+    """An eigendecomposition would read one half and not see the other."""
+    off = float(jnp.abs(matrix - matrix.T).max(initial=0))
+    if off > float(jnp.finfo(matrix.dtype).eps) ** 0.5 * float(jnp.abs(matrix).max(initial=0)):
+        raise ValueError(f"`kernel({name}, {name})` is not symmetric, by {off:.2g}; expected a covariance")
 
 
 def _matrix(kernel: Array) -> Float[Array, "m1 m2"]:

@@ -94,4 +94,4 @@ def _modal(
     Else conflicting labels of coinciding points, whose mode grows like t, would bring it to light.
     """
     modal = cross @ vectors
-    return jnp.where(unresolved & (jnp.abs(modal) <= rounding * jnp.abs(cross).max()), 0, modal)
+    return jnp.where(unresolved & (jnp.abs(modal) <= rounding * jnp.abs(cross).max(initial=0)), 0, modal)

@@ -102,7 +102,7 @@ class Look:
             return jnp.zeros((len(self.times), *2 * self.cross.shape[:1]), self.cross.dtype)
         prior = self.fit.prior
         priors = prior.test(self.x), prior.cross(self.x), prior.train
-        at_once = max(1, _MEMORY // (prior.count * self.cross.size))
+        at_once = max(1, _MEMORY // max(1, prior.count * self.cross.size))
         parts = [self.times[i : i + at_once] for i in range(0, len(self.times), at_once)]
         influence = (a for part in parts for a in self._rows(part))
         return jnp.stack([_pushed(c, a, *priors) for c, a in zip(self._shares(), influence, strict=True)])
