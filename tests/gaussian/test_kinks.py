@@ -51,3 +51,19 @@ def test_they_are_found_while_tracing():
 
 def test_a_mesh_ends_panels_at_kinks():
     assert {0.0, 6.0} <= set(mesh(Pointwise(jax.nn.relu6, 1), 1).marks)
+
+
+def test_kinks_are_found_beside_a_wave_that_is_faster_than_the_grid():
+    (kink,) = kinks(Pointwise(lambda u: jnp.where(u < 0, jnp.sin(50 * u), u), 1))
+    assert (kink.place, kink.order) == (0.0, 1)
+    np.testing.assert_allclose(kink.jumps[1], -49, rtol=1e-9)
+
+
+def test_panels_become_as_narrow_as_a_steep_function_asks():
+    assert min(abs(m) for m in mesh(Pointwise(lambda u: jnp.tanh(100 * u), 1), 1).marks if m) < 0.02
+
+
+def test_a_mesh_says_where_it_does_not_follow_a_wave():
+    found = mesh(Pointwise(lambda u: jnp.where(u < 0, jnp.sin(u), 0.0), 1), 1)
+    assert [(s.low < -1e6, s.high) for s in found.unresolved] == [(True, -1000.0)]
+    assert mesh(Pointwise(jnp.tanh, 1), 1).unresolved == ()

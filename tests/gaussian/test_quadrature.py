@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from gaussian.plane import reference
+from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._quadrature import _half, describe_one, expect_one
 from widelimit.gaussian._series import STEP
@@ -228,3 +230,34 @@ def test_description_names_kinks_and_bounds_the_error():
     rule, error = describe_one(pointwise("selu"))
     assert "0 (order 1)" in rule
     assert error <= 1e-6
+
+
+HALF_WAVE = Pointwise(lambda u: jnp.where(u > 0, jnp.sin(u), 0.0), 1, "half wave")
+
+
+def test_half_lines_of_waves_are_resolved_over_many_periods():
+    # E[sin(sz) 1{z > 0}] = F(s/√2)/√π with Dawson's function F
+    k = np.array([1.0, 1e2, 1e4])
+    alone = Joint(((jnp.asarray(k),),), (), ((),), (None,), ())
+    expected = scipy.special.dawsn(np.sqrt(k / 2)) / np.sqrt(np.pi)
+    np.testing.assert_allclose(expect_one(HALF_WAVE, ONE, alone), expected, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_products_of_half_waves_over_many_periods():
+    # at ρ = 1 half of E[sin²], at ρ = 0 the square of the mean
+    k = jnp.asarray(1e4)
+    mean = scipy.special.dawsn(np.sqrt(k / 2)) / np.sqrt(np.pi)
+    got = jax.jit(lambda c: expect_one(HALF_WAVE, HALF_WAVE, joint(k, k, c)))(k * jnp.asarray([0.0, 1.0]))
+    np.testing.assert_allclose(got, [mean**2, (1 - np.exp(-2e4)) / 4], rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_miss_is_noted_when_it_is_met():
+    phi = Pointwise(lambda u: jnp.where(u > 0, jnp.sin(u), 0.0), 1)
+    f = jax.jit(lambda k: expect_one(phi, phi, joint(k, k, k / 2)))
+    f(jnp.asarray([1.0, 1e4]))
+    assert missed(phi) == 0
+    f(jnp.asarray([1.0, 1e6]))
+    assert missed(phi) > 1e-2
+    assert describe_one(phi)[1] == missed(phi)

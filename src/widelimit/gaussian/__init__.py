@@ -6,6 +6,7 @@ from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_dif
 from widelimit.gaussian._expect import Description, describe, expect
 from widelimit.gaussian._jumps import jumps
 from widelimit.gaussian._landscape import has_steps, is_own_derivative
+from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "is_nonnegative",
     "is_own_derivative",
     "jumps",
+    "missed",
     "squared_difference",
 ]

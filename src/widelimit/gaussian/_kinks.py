@@ -15,7 +15,7 @@ import numpy as np
 from widelimit.gaussian._pointwise import Pointwise, derivative
 
 ORDERS = 3
-_CANDIDATES = 64
+_CANDIDATES, _BANDS, _IN_BAND = 64, 16, 8  # cells looked into: the worst of all, and of each band of the grid
 _HALVINGS = 60
 _SMALLEST = 1e-6  # a jump below this share of the derivative's scale is noise
 _SAME = 1e-9
@@ -85,13 +85,27 @@ def _find(phi: Pointwise) -> tuple[Kink, ...]:
 
 
 def _suspects(phi: Pointwise) -> tuple[np.ndarray, np.ndarray]:
-    """The cells of the grid, a row an order, whose ends agree least."""
+    """The cells of the grid, a row an order, whose ends agree least.
+
+    Some of every band of the grid: where a wave is faster than the grid, all cells disagree.
+    """
     grid = _grid()
     values = concretely(phi, grid, ORDERS)
     gap = np.abs(_gap(grid[:-1], grid[1:], values[:, :-1], values[:, 1:]))
     size = np.abs(values[:-1, 1:]) + np.abs(values[:-1, :-1]) + _scale(phi)[:, None]
-    cells = np.argsort(gap / size, axis=1)[:, -_CANDIDATES:]
+    share = gap / size
+    cells = np.concatenate([_largest(share, _CANDIDATES), _largest_in_bands(share)], 1)
     return grid[cells], grid[cells + 1]
+
+
+def _largest(share: np.ndarray, count: int) -> np.ndarray:
+    return np.argsort(share, axis=-1)[..., -count:]
+
+
+def _largest_in_bands(share: np.ndarray) -> np.ndarray:
+    bands = share.reshape(len(share), _BANDS, -1)
+    cells = _largest(bands, _IN_BAND) + np.arange(_BANDS)[:, None] * bands.shape[-1]
+    return cells.reshape(len(share), -1)
 
 
 def _grid() -> np.ndarray:
@@ -100,10 +114,10 @@ def _grid() -> np.ndarray:
 
 
 def _scale(phi: Pointwise) -> np.ndarray:
-    """The size of φ, φ', φ'' near the origin."""
-    grid = _grid()
+    """The size of φ, φ', φ'' near the origin: what a quarter of the values exceed, since half of them may vanish."""
+    near = np.abs(_grid()) < 10
     return phi.remember(
-        "scale", lambda: np.median(np.abs(concretely(phi, grid, ORDERS)[:-1, np.abs(grid) < 10]), 1) + 1e-3
+        "scale", lambda: np.quantile(np.abs(concretely(phi, _grid(), ORDERS)[:-1, near]), 0.75, axis=1) + 1e-3
     )
 
 

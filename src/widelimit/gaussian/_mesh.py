@@ -7,16 +7,30 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.scipy.special import ndtr
 
 from widelimit.gaussian._kinks import concretely, kinks
 from widelimit.gaussian._pointwise import Pointwise
 
 _DEGREE = 9
 _TOLERANCE = 1e-9
+_ROUGHLY = 1e-6
 _FAR = 1000.0
+_INFINITE = 1e30
+_REACH = 40.0
 _WIDTHS = np.geomspace(2.0**-7, 2 * _FAR, 48)
+_MOST = 600  # panels on either side: a wave of period 4 or more is followed as far as anything is
+_MANY = 64  # marks that say a function keeps its structure far out
 _CELLS, _SIGHT, _SUSPECTS, _HALVINGS = 256, 7.5, 3, 48
 _BLIND = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+
+class Stretch(NamedTuple):
+    """Where panels do not follow a function, and how far off they are there, as a share of its size near the origin."""
+
+    low: float
+    high: float
+    error: float
 
 
 class Mesh(NamedTuple):
@@ -27,6 +41,12 @@ class Mesh(NamedTuple):
 
     marks: tuple[float, ...] | Array
     centres: tuple[float, ...] | Array  # its kinks, or the middle of the marks
+    unresolved: tuple[Stretch, ...] = ()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the function keeps its structure far from the origin, as a wave does."""
+        return isinstance(self.marks, tuple) and len(self.marks) > _MANY
 
 
 BLIND = Mesh(tuple(sorted({0.0} | {sign * width for width in _BLIND for sign in (-1, 1)})), (0.0,))
@@ -40,27 +60,63 @@ def mesh(phi: Pointwise, order: int) -> Mesh:
 def _make(phi: Pointwise, order: int) -> Mesh:
     places = tuple(kink.place for kink in kinks(phi))
     scale = np.max(np.abs(concretely(phi, np.linspace(-4, 4, 65) + 1e-3, order)), 1)[:, None] + 1e-12
-    marks = list(places or (0.0,))
+    marks, unresolved = list(places or (0.0,)), []
     stops = [-_FAR, *marks, _FAR]
     for a, b in pairwise(stops):
         # towards the outside from the outermost kinks, from left to right in between
-        marks += _walk(phi, order, scale, b, a) if a == -_FAR else _walk(phi, order, scale, a, b)
-    marks = sorted(marks)
-    return Mesh(tuple(marks), places or (marks[len(marks) // 2],))
+        more, lost = _walk(phi, order, scale, *((b, a) if a == -_FAR else (a, b)))
+        marks, unresolved = marks + more, unresolved + lost
+    marks, unresolved = sorted(marks), unresolved + _outside(phi, order, scale)
+    return Mesh(tuple(marks), places or (_nearest_the_middle(marks),), tuple(unresolved))
 
 
-def _walk(phi: Pointwise, order: int, scale: np.ndarray, start: float, stop: float) -> list[float]:
-    """Ends of the widest panels on which the stack is a polynomial of degree 9, from start to before stop."""
+def _nearest_the_middle(marks: list[float]) -> float:
+    return marks[len(marks) // 2] if len(marks) <= _MANY else min(marks, key=abs)
+
+
+def _walk(
+    phi: Pointwise, order: int, scale: np.ndarray, start: float, stop: float
+) -> tuple[list[float], list[Stretch]]:
+    """Ends of the widest panels on which the stack is a polynomial of degree 9, from start to before stop; and where it is none."""
     out: list[float] = []
+    lost: list[Stretch] = []
     place, sign = start, np.sign(stop - start)
     while True:
         widths = np.minimum(_WIDTHS, abs(stop - place))
-        fits = _misfit(phi, order, place, sign * widths) / scale < _TOLERANCE
-        width = widths[np.flatnonzero(fits.all(0))[-1]] if fits.all(0).any() else widths[0]
-        place = place + sign * width
-        if abs(stop - place) <= 1e-9 * max(1, abs(stop)) or len(out) > 60:
-            return out
-        out.append(float(place))
+        misfit = (_misfit(phi, order, place, sign * widths) / scale).max(0)
+        # up to the first misfit: what a narrow panel sees, a wide one may step over
+        fitting = int(np.argmin(np.append(misfit < _TOLERANCE, False)))
+        ahead = place + sign * widths[max(fitting - 1, 0)]
+        if not fitting:
+            lost.append(_stretch(place, ahead, misfit[0]))
+        if abs(stop - ahead) <= 1e-9 * max(1, abs(stop)):
+            return out, lost
+        if len(out) == _MOST:
+            return out, [*lost, _stretch(place, stop, misfit[-1])]
+        place = float(ahead)
+        out.append(place)
+
+
+def _outside(phi: Pointwise, order: int, scale: np.ndarray) -> list[Stretch]:
+    """Beyond where panels are sought: how far the next ones would be off, if they are."""
+    ends = ((-_FAR, -_INFINITE), (_FAR, _INFINITE))
+    misfits = [(_misfit(phi, order, a, np.sign(b) * np.array([_FAR])) / scale).max() for a, b in ends]
+    return [_stretch(a, b, e) for (a, b), e in zip(ends, misfits, strict=True) if e > _ROUGHLY]
+
+
+def _stretch(a: float, b: float, error: float) -> Stretch:
+    return Stretch(float(min(a, b)), float(max(a, b)), float(error))
+
+
+def unresolved_share(found: Mesh, mean: Array | None, variance: Array) -> Array:
+    """The root of E[(f − f̃)²] over the stretches where panels do not follow f, as a share of the size of f near the origin."""
+    centre, scale = (0.0 if mean is None else mean), jnp.sqrt(jnp.maximum(variance, 0))
+    steep = 1 / jnp.maximum(scale, float(jnp.finfo(scale.dtype).tiny) * 1e10)
+    total = jnp.zeros_like(scale + centre)
+    for low, high, error in found.unresolved:
+        ends = [jnp.clip((x - centre) * steep, -_REACH, _REACH) for x in (low, high)]
+        total = total + error**2 * (ndtr(ends[1]) - ndtr(ends[0]))
+    return jnp.sqrt(jnp.maximum(total, 0))
 
 
 def _misfit(phi: Pointwise, order: int, start: float, widths: np.ndarray) -> np.ndarray:

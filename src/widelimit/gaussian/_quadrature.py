@@ -16,7 +16,8 @@ from jax.custom_derivatives import SymbolicZero
 from widelimit.gaussian import _jumps, _series
 from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._kinks import derivatives, kinks
-from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time
+from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time, unresolved_share
+from widelimit.gaussian._missed import missed, watch
 from widelimit.gaussian._plane import Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative, parameter_derivative
 from widelimit.gaussian._segments import depth, over_kinks
@@ -74,11 +75,20 @@ def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
             "Hermite series, checked; panels over the plane split at suspected kinks (parameters: found at run time)",
             float("nan"),
         )
-    error, rule = max(accuracy, MESH_ERROR), f"Hermite series of up to {_series.LONG} terms"
+    error, rule = max(accuracy, MESH_ERROR, missed(phi)), f"Hermite series of up to {_series.LONG} terms"
     if places:
         where = ", ".join(f"{kink.place:.6g} (order {kink.order})" for kink in places)
         rule += f", kinks {where} integrated over the correlation"
-    return f"{rule}; panels over the plane where it converges slowly", error
+    rule += "; panels over the plane where it converges slowly"
+    return rule + _unresolved(mesh(phi, 1)), error
+
+
+def _unresolved(found: Mesh) -> str:
+    """Where panels do not follow a function."""
+    ends = [x for low, high, _ in found.unresolved for x in (low, high)]
+    if not ends:
+        return ""
+    return f"; not followed by panels everywhere from |u| = {min(map(abs, ends)):.4g} on, measured at the laws met"
 
 
 def _law(joint: Joint) -> Law:
@@ -178,8 +188,12 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
             orders=order,
         )
         values = tuple(v + k for v, k in zip(values, reversed(added), strict=True))
-    bound = missing(left.tail, right.tail, left.rough, right.rough) * jnp.where(aligned, 1, jnp.abs(rho)) ** terms
+    bound = missing((left.rough, left.edged), (right.rough, right.edged))
+    bound = bound * jnp.where(aligned, 1, jnp.abs(rho)) ** terms
     hard = jnp.broadcast_to((bound > tolerance(accuracy, rho.dtype)) | left.wrong | right.wrong, shape)
+    for f, params, mean, variance in ((phi, lp, law.m1, law.k11), (psi, rp, law.m2, law.k22)):
+        if not params and mesh(f, order).unresolved:
+            watch(f, unresolved_share(mesh(f, order), mean, variance), accuracy)
     # entries on a line need one integral, not two: those of a kind belong together
     turn = jnp.where(hard, jnp.where(aligned, 0, 1), NEVER)
     return _directly(phi, psi, order, args, values=values, turn=turn)
@@ -187,7 +201,8 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
 
 def _half(phi: Pointwise, order: int, params: tuple, mean: Array | None, variance: Array) -> Half:
     jumps = () if params else kinks(derivatives(phi, order)[-1])
-    return Half(_functions(phi, order, params), edges_of(jumps), mean, variance)
+    own = None if params or not mesh(phi, order).is_long else mesh(phi, order)
+    return Half(_functions(phi, order, params), edges_of(jumps), mean, variance, own)
 
 
 def _pair_of_sides(halves: tuple[Half, Half], same: bool, rate: Array, accuracy: float) -> tuple:

@@ -20,10 +20,11 @@ from jax import Array, lax
 
 from widelimit.gaussian._kinks import Kink
 from widelimit.gaussian._rectified import MIDDLE, half_moment, rectified
-from widelimit.gaussian._series import column
+from widelimit.gaussian._series import column, panel_nodes
 
 _NODES = (40, 64)  # for jumps of order at most 1, and of higher ones
 _FAR = 30.0
+_ENDS = np.linspace(-7.5, 7.5, 7)
 _FINEST, _SAME = 1e-6, 1e-9
 _MANY = 4096  # entries at a time: what fits in the nearest cache
 
@@ -68,6 +69,15 @@ def rough_mean(side: Edges, keep: tuple[Array, ...], mean: Array | None, varianc
         for i, size, on in zip(side.orders, sizes, keep, strict=True):
             total = total + on * size * s ** (i + lift) * _low(place >= 0, i + lift, 0, alpha)
     return total
+
+
+def rough_square(side: Edges, keep: tuple[Array, ...], mean: Array | None, variance: Array) -> Array:
+    """E[R²], by panels that end at the places."""
+    s = jnp.sqrt(jnp.maximum(variance, 0))
+    places = [jnp.broadcast_to(standard(place, mean, s), _shape(mean, variance)) for place in side.places]
+    ends = jnp.broadcast_to(column(_ENDS, s), (_ENDS.size, *_shape(mean, variance)))
+    x, weight = panel_nodes(jnp.sort(jnp.clip(jnp.concatenate([jnp.stack(places), ends]), _ENDS[0], _ENDS[-1]), 0))
+    return jnp.sum(weight * rough_part(side, (0 if mean is None else mean) + s * x, keep) ** 2, 0)
 
 
 def rough_coefficients(

@@ -10,6 +10,7 @@ Kinks make the coefficients decay slowly; their share r_j is known (`_edges`), a
 (`_segments`), so that the series keeps a_j b_j - r_j r'_j only.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import factorial, pi, sqrt
 from typing import NamedTuple
@@ -36,8 +37,8 @@ class Side(NamedTuple):
     coefficients: Array  # (LONG, ...): E[f⁽ⁿ⁾(u) h_j]
     kinks: Array | None  # (LONG, ...): the share r_j of the kinks
     keep: tuple[Array, ...]  # of each order of kinks, 1 where it was taken off
-    tail: Array  # root of the share of E[f⁽ⁿ⁾²] that the terms left out hold
-    rough: Array  # the same of f⁽ⁿ⁾ without its kinks
+    rough: Array  # root of the share of E[f⁽ⁿ⁾²] that the terms left out hold, of f⁽ⁿ⁾ without its kinks
+    edged: Array  # the same of the kinks
     wrong: Array  # where the nodes do not resolve the function
 
 
@@ -64,33 +65,64 @@ def _hermite_rows(rule: tuple[float, float, int], terms: int) -> np.ndarray:
     return np.stack(rows) * w
 
 
-def fixed_nodes() -> np.ndarray:
-    """The nodes of the rule, then those of its check."""
-    return np.concatenate([_panel_rule(*_FINE)[0], _panel_rule(*_COARSE)[0]])
+class Fixed:
+    """The rule with fixed nodes, of which a coarser one beside it tells whether they resolve a function."""
+
+    @staticmethod
+    def nodes(like: Array) -> Array:
+        """The nodes of the rule, then those of its check, along a leading axis."""
+        return column(np.concatenate([_panel_rule(*_FINE)[0], _panel_rule(*_COARSE)[0]]), like)
+
+    @staticmethod
+    def mean(values: Array) -> Array:
+        """E[f] from values at the nodes."""
+        weight = _panel_rule(*_FINE)[1]
+        return _dot(weight, values[: weight.size])
+
+    @staticmethod
+    def disagreement(values: Array) -> Array:
+        """How far the rule and its check differ, over the first coefficients: the error of the check, far above the rule's own."""
+        count = _panel_rule(*_FINE)[0].size
+        fine = _dot(_hermite_rows(_FINE, _CHECKED), values[:count])
+        return jnp.sqrt(jnp.sum((fine - _dot(_hermite_rows(_COARSE, _CHECKED), values[count:])) ** 2, 0))
+
+    @staticmethod
+    def coefficients(values: Array) -> Callable[[Array], Array]:
+        """A function that gives the `STEP` coefficients from a number on."""
+
+        def some(start: Array) -> Array:
+            rows = jnp.asarray(_hermite_rows(_FINE, LONG), values.dtype)
+            return _dot(lax.dynamic_slice_in_dim(rows, start, STEP), values[: rows.shape[1]])
+
+        return some
 
 
-def mean(values: Array) -> Array:
-    """E[f] from values at the fixed nodes."""
-    weight = _panel_rule(*_FINE)[1]
-    return _dot(weight, values[: weight.size])
+class Panels(NamedTuple):
+    """The rule whose panels follow the function, for one that keeps its structure far out: nodes and weights for each law."""
 
+    x: Array
+    weight: Array
 
-def square(values: Array) -> Array:
-    """E[f²] from values at the fixed nodes."""
-    return mean(values**2)
+    def nodes(self, like: Array) -> Array:
+        return self.x
 
+    def mean(self, values: Array) -> Array:
+        return jnp.sum(self.weight * values, 0)
 
-def disagreement(values: Array) -> Array:
-    """How far the rule and its check differ, over the first coefficients: the error of the check, far above the rule's own."""
-    count = _panel_rule(*_FINE)[0].size
-    fine = _dot(_hermite_rows(_FINE, _CHECKED), values[:count])
-    return jnp.sqrt(jnp.sum((fine - _dot(_hermite_rows(_COARSE, _CHECKED), values[count:])) ** 2, 0))
+    def disagreement(self, values: Array) -> Array:
+        """Where panels do not follow the function is known before (`Mesh.unresolved`)."""
+        return jnp.zeros(values.shape[1:], values.dtype)
 
+    def coefficients(self, values: Array) -> Callable[[Array], Array]:
+        shares = self.weight * values
 
-def fixed_coefficients(values: Array, start: Array) -> Array:
-    """The `STEP` coefficients from `start` on, by the fixed rule."""
-    rows = jnp.asarray(_hermite_rows(_FINE, LONG), values.dtype)
-    return _dot(lax.dynamic_slice_in_dim(rows, start, STEP), values[: rows.shape[1]])
+        def step(rows: tuple[Array, Array], j: Array) -> tuple[tuple[Array, Array], Array]:
+            last, row = rows
+            return (row, (self.x * row - jnp.sqrt(j) * last) / jnp.sqrt(j + 1)), jnp.sum(shares * row, 0)
+
+        start = jnp.zeros_like(self.x), jnp.ones_like(self.x)
+        found = lax.scan(step, start, jnp.arange(LONG, dtype=values.dtype))[1]
+        return lambda start: lax.dynamic_slice_in_dim(found, start, STEP)
 
 
 def _dot(rows: np.ndarray | Array, values: Array) -> Array:

@@ -14,47 +14,60 @@ import numpy as np
 from jax import Array, lax
 
 from widelimit.gaussian import _segments, _series
+from widelimit.gaussian._mesh import Mesh
+from widelimit.gaussian._plane import side_edges
 from widelimit.gaussian._segments import Edges
-from widelimit.gaussian._series import LONG, STEP, Side
+from widelimit.gaussian._series import LONG, STEP, Fixed, Panels, Side
 
 # Kinks taken off may be this much larger than the function: what is taken off comes back with its own rounding errors.
 _LARGEST = {8: 40.0, 4: 6.0}
+_SPACING = 0.5  # standard deviations between marks of panels that follow the function
 
 
 class Half(NamedTuple):
-    """A stack f, f', …, f⁽ⁿ⁾, the jumps of the last, and the law of its argument."""
+    """A stack f, f', …, f⁽ⁿ⁾, the jumps of the last, the law of its argument, and the mesh of a function that needs it."""
 
     functions: tuple[Callable[[Array], Array], ...]
     edges: Edges
     mean: Array | None
     variance: Array
+    mesh: Mesh | None = None
+
+
+class _Kinks(NamedTuple):
+    """Which orders of kinks were taken off, the coefficients of these, and E[R²]."""
+
+    keep: tuple[Array, ...]
+    coefficients: Array
+    square: Array
 
 
 class _Sample(NamedTuple):
-    """E[f], …, E[f⁽ⁿ⁻¹⁾]; f⁽ⁿ⁾ at the fixed nodes, and without its kinks; which of them were taken off; their coefficients."""
+    """What values at the nodes tell of f, …, f⁽ⁿ⁾."""
 
-    means: tuple[Array, ...]
-    top: Array
-    smooth: Array
-    keep: tuple[Array, ...]
-    kinks: Array | None
+    means: tuple[Array, ...]  # E[f], …, E[f⁽ⁿ⁻¹⁾]
+    norm: Array  # √E[f⁽ⁿ⁾²]; 1 of a function that vanishes
+    square: Array  # E[f⁽ⁿ⁾²] without the kinks
+    error: Array  # of the nodes
+    coefficients: Callable[[Array], Array]  # of f⁽ⁿ⁾ without the kinks
+    kinks: _Kinks | None
 
 
 def sides(halves: tuple[Half, ...], rate: Array, accuracy: float) -> tuple[tuple[Side, ...], Array]:
     """The sides of the series, and the number of terms that serves correlations up to `rate` (or `LONG`)."""
     samples = [_sample(half) for half in halves]
-    bare = [jnp.zeros((LONG, *s.top.shape[1:]), s.top.dtype) for s in samples]
+    bare = [jnp.zeros((LONG, *s.square.shape), s.square.dtype) for s in samples]
 
     def more(state: tuple[Array, tuple[Array, ...]]) -> Array:
         count, coefficients = state
         some = [_side(s, c, count, accuracy) for s, c in zip(samples, coefficients, strict=True)]
-        tails, roughs = ([jnp.max(x) for x in xs] for xs in zip(*((s.tail, s.rough) for s in some), strict=True))
-        bound = missing(tails[0], tails[-1], roughs[0], roughs[-1]) * rate**count
+        left, right = (tuple(jnp.max(x) for x in (s.rough, s.edged)) for s in (some[0], some[-1]))
+        bound = missing(left, right) * rate**count
         return (count < LONG) & ((count == 0) | (bound > tolerance(accuracy, rate.dtype)))
 
     def step(state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
         count, coefficients = state
-        new = (_series.fixed_coefficients(s.smooth, count) for s in samples)
+        new = (s.coefficients(count) for s in samples)
         pairs = zip(coefficients, new, strict=True)
         return count + STEP, tuple(lax.dynamic_update_slice_in_dim(c, n, count, 0) for c, n in pairs)
 
@@ -63,53 +76,62 @@ def sides(halves: tuple[Half, ...], rate: Array, accuracy: float) -> tuple[tuple
 
 
 def _sample(half: Half) -> _Sample:
-    s = jnp.sqrt(jnp.maximum(half.variance, 0))
-    u = s * _series.column(_series.fixed_nodes(), half.variance)
+    s, rule = jnp.sqrt(jnp.maximum(half.variance, 0)), _rule(half)
+    u = s * rule.nodes(half.variance)
     u = u if half.mean is None else u + half.mean
     *values, top = (jnp.broadcast_to(f(u), u.shape).astype(u.dtype) for f in half.functions)
+    square = rule.mean(top**2)
+    norm = jnp.sqrt(jnp.where(square > 0, square, 1))
     if not half.edges.places:
-        return _Sample(tuple(_series.mean(v) for v in values), top, top, (), None)
-    keep = _kept(half.edges, u, jnp.sqrt(_series.square(top)))
-    smooth = top - _segments.rough_part(half.edges, u, keep)
-    kinks = _segments.rough_coefficients(half.edges, keep, half.mean, half.variance, terms=LONG)
+        means = tuple(rule.mean(v) for v in values)
+        return _Sample(means, norm, square, rule.disagreement(top), rule.coefficients(top), None)
+    kinks = _kinks(half, norm)
+    smooth = top - _segments.rough_part(half.edges, u, kinks.keep)
     lifts = range(len(values), 0, -1)
-    means = (_mean(half, v, u, keep, lift=lift) for v, lift in zip(values, lifts, strict=True))
-    return _Sample(tuple(means), top, smooth, keep, kinks)
+    # E[f⁽ⁿ⁻ᵐ⁾]: its kinks, those of f⁽ⁿ⁾ m orders higher, are taken off and added exactly
+    means = tuple(
+        rule.mean(v - _segments.rough_part(half.edges, u, kinks.keep, lift))
+        + _segments.rough_mean(half.edges, kinks.keep, half.mean, half.variance, lift=lift)
+        for v, lift in zip(values, lifts, strict=True)
+    )
+    return _Sample(means, norm, rule.mean(smooth**2), rule.disagreement(smooth), rule.coefficients(smooth), kinks)
 
 
-def _mean(half: Half, values: Array, u: Array, keep: tuple[Array, ...], *, lift: int) -> Array:
-    """E[f⁽ⁿ⁻ᵐ⁾] from values at u, its kinks, those of f⁽ⁿ⁾ m orders higher, taken off and added exactly."""
-    rest = _series.mean(values - _segments.rough_part(half.edges, u, keep, lift))
-    return rest + _segments.rough_mean(half.edges, keep, half.mean, half.variance, lift=lift)
+def _rule(half: Half) -> Fixed | Panels:
+    if half.mesh is None:
+        return Fixed()
+    return Panels(*_series.panel_nodes(side_edges(half.mesh, half.mean, half.variance, _SPACING)))
 
 
-def _kept(edges: Edges, u: Array, norm: Array) -> tuple[Array, ...]:
-    """For each order whether its jumps are taken off: 1, or 0 where that would drown the function."""
+def _kinks(half: Half, norm: Array) -> _Kinks:
+    """What is taken off: each order of jumps, but where that would drown the function."""
+    edges, mean, variance = half.edges, half.mean, half.variance
     alone = jnp.eye(len(edges.orders), dtype=norm.dtype)
-    sizes = (jnp.sqrt(_series.square(_segments.rough_part(edges, u, tuple(row)))) for row in alone)
-    return tuple((size <= _LARGEST[norm.dtype.itemsize] * norm).astype(norm.dtype) for size in sizes)
+    most = _LARGEST[norm.dtype.itemsize] * norm
+    squares = (_segments.rough_square(edges, tuple(row), mean, variance) for row in alone)
+    keep = tuple((jnp.sqrt(square) <= most).astype(norm.dtype) for square in squares)
+    coefficients = _segments.rough_coefficients(edges, keep, mean, variance, terms=LONG)
+    return _Kinks(keep, coefficients, _segments.rough_square(edges, keep, mean, variance))
 
 
 def _side(sample: _Sample, coefficients: Array, count: Array, accuracy: float) -> Side:
     """The side of the first `count` terms; where the check of the rule fails, nothing is said to be known."""
-    square = _series.square(sample.top)
-    norm = jnp.sqrt(jnp.where(square > 0, square, 1))
-    wrong = _series.disagreement(sample.smooth) > max(0.1 * accuracy, 30 * float(jnp.finfo(norm.dtype).eps)) * norm
-    rough = _series.missing(_series.square(sample.smooth), coefficients) / norm
-    if sample.kinks is None:
-        return Side(sample.means, coefficients, None, (), rough, rough, wrong)
-    kinks = sample.kinks * (_series.column(np.arange(LONG), norm) < count)
-    whole = coefficients + kinks
-    tail = _series.missing(square, whole) / norm
-    return Side(sample.means, whole, kinks, sample.keep, tail, rough, wrong)
+    norm, kinks = sample.norm, sample.kinks
+    wrong = sample.error > max(0.1 * accuracy, 30 * float(jnp.finfo(norm.dtype).eps)) * norm
+    rough = _series.missing(sample.square, coefficients) / norm
+    if kinks is None:
+        return Side(sample.means, coefficients, None, (), rough, jnp.zeros_like(rough), wrong)
+    some = kinks.coefficients * (_series.column(np.arange(LONG), norm) < count)
+    edged = _series.missing(kinks.square, some) / norm
+    return Side(sample.means, coefficients + some, some, kinks.keep, rough, edged, wrong)
 
 
-def missing(left_tail: Array, right_tail: Array, left_rough: Array, right_rough: Array) -> Array:
+def missing(left: tuple[Array, Array], right: tuple[Array, Array]) -> Array:
     """Bound of Σ (a_j b_j - r_j r'_j) over the terms left out, a share of the norms (Cauchy–Schwarz).
 
-    With a = d + r the terms are d_j b_j + r_j d'_j, and r's share is at most that of a and that of d.
+    With a = d + r and b = d' + r' the terms are d_j b_j + r_j d'_j; given are the norms of what is left out of (d, r) and (d', r').
     """
-    return left_rough * right_tail + (left_tail + left_rough) * right_rough
+    return left[0] * (right[0] + right[1]) + left[1] * right[0]
 
 
 def tolerance(accuracy: float, dtype: jnp.dtype) -> float:

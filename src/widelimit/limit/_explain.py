@@ -142,6 +142,20 @@ def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
     return [f"accuracy {accuracy:g} is not reached: {e}" for e in coupled if e.error > accuracy]
 
 
+def missed(reading: trace.Reading) -> list[str]:
+    """Nonlinearities of one Gaussian of which an expectation that was computed misses the accuracy."""
+    found = [(fused(f), f) for v in outermost(reading.output) for f in independent_factors(v)]
+    shares = [(gaussian.missed(phi.phi), phi, factors) for phi, factors in found if len(phi.bases) == 1]
+    return list(dict.fromkeys(_missed(share, factors) for share, _, factors in shares if share))
+
+
+def _missed(share: float, factors: tuple[tp.Value, ...]) -> str:
+    return (
+        f"the accuracy is not reached by {share:.0e}: {factors[0].where.rpartition('/')[2]}: the function keeps oscillating, "
+        "or is steep, at arguments of this variance, where no panels follow it"
+    )
+
+
 def approximations(reading: trace.Reading) -> list[str]:
     """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
     narrow = {v.weight.path: _narrow(v) for v in tp.reachable(reading.output) if _narrow(v)}

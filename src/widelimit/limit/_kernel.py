@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from widelimit import program as tp
 from widelimit import trace
-from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate
+from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate, missed
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._kernels import Kernels
@@ -65,7 +65,7 @@ def limit(
 
     Warns:
         ApproximationWarning: Where entries that are not Gaussian are treated as such, or an expectation of several
-            Gaussians does not reach the accuracy.
+            Gaussians does not reach the accuracy. A kernel warns where the inputs' own laws are beyond what is resolved.
 
     Jacot et al., Neural Tangent Kernel (2018); Yang, Tensor Programs I, II; Yang & Littwin, Tensor Programs IIb (2021).
     """
@@ -178,7 +178,9 @@ class Kernel:
     def diagonal(self, x: PyTree) -> Kernels:
         """NNGP and NTK of each input with itself: (N,) [+ finite output axes of both sides]."""
         leaves = check_batch(self.reading, x, "kernel.diagonal(x)")
-        return Kernels(*self._grams("both", self.pair, _BUDGET).diagonal(leaves))
+        found = Kernels(*self._grams("both", self.pair, _BUDGET).diagonal(leaves))
+        self._warn_of_misses()
+        return found
 
     def ntk_by_weight(
         self, x1: PyTree, x2: PyTree | None = None, *, progress: bool = False, budget: float = _BUDGET
@@ -199,7 +201,17 @@ class Kernel:
         second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
         if second is not None:
             first, second = same_dtypes(first, second)
-        return self._grams(kind, pair, budget).matrix(first, second, progress=progress)
+        found = self._grams(kind, pair, budget).matrix(first, second, progress=progress)
+        self._warn_of_misses()
+        return found
+
+    def _warn_of_misses(self) -> None:
+        """Warn of accuracies that were not reached at the laws of the inputs; of each once."""
+        told = vars(self).setdefault("_told", set())
+        for text in missed(self.reading):
+            if text not in told:
+                told.add(text)
+                warnings.warn(f"`kernel`: {text}", ApproximationWarning, stacklevel=4)
 
     def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:
         made = vars(self).setdefault("_compiled", {})

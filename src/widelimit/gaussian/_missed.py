@@ -1,0 +1,32 @@
+"""Where an expectation misses its accuracy, as far as only the laws at hand tell: noted while numbers are computed."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from widelimit.gaussian._pointwise import Pointwise
+
+_KEY = "missed"
+
+
+def watch(phi: Pointwise, share: Array, accuracy: float) -> None:
+    """Note the largest error, when it is computed, of an expectation of φ, if it is above the accuracy."""
+    worst = jnp.max(share)
+    lax.cond(worst > accuracy, lambda x: jax.debug.callback(partial(_note, phi), x), lambda x: None, worst)
+
+
+def _note(phi: Pointwise, share: Any) -> None:
+    phi._memo[_KEY] = max(phi._memo.get(_KEY, 0.0), float(share))
+
+
+def missed(phi: Pointwise) -> float:
+    """The largest error above the accuracy that was met so far in an expectation of φ or of its derivatives; 0 if none was.
+
+    It is relative to the size of φ near the origin, and an estimate.
+    """
+    jax.effects_barrier()
+    parts = (v for v in phi._memo.values() if isinstance(v, Pointwise))
+    return max([phi._memo.get(_KEY, 0.0), *map(missed, parts)])
