@@ -92,7 +92,7 @@ class RadialPrior(Prior):
                 f"`wl.train(..., radial=...)`: the kernel of f₀ and h has the shape {kernel.shape}; expected {expected}, as that of "
                 "`wl.radial(kernel, net)`"
             )
-        blocks = flat(kernel).reshape(kernel.shape[0], 2, -1, kernel.shape[1], 2, self._size)
+        blocks = flat(kernel).reshape(kernel.shape[0], 2, self._size, kernel.shape[1], 2, self._size)
         rows, columns = kernel.shape[0] * self._size, kernel.shape[1] * self._size
         matrix = blocks.transpose(1, 0, 2, 4, 3, 5).reshape(2 * rows, 2 * columns)
         return matrix.astype(jnp.result_type(float))

@@ -158,7 +158,7 @@ def _pushed(
 ) -> Float[Array, "m m"]:
     """The covariance of c f₀(x) − A f₀(X)."""
     m, r = len(a), len(shares)
-    mixed = jnp.einsum("i,imk,nk->mn", shares, cross.reshape(r, m, -1), a)
+    mixed = jnp.einsum("i,imk,nk->mn", shares, cross.reshape(r, m, cross.shape[1]), a)
     own = jnp.einsum("i,imjn,j->mn", shares, test.reshape(r, m, r, m), shares)
     full = own - mixed - mixed.T + a @ train @ a.T
     return (full + full.T) / 2
