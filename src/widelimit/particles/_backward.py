@@ -11,7 +11,6 @@ import dataclasses
 import math
 from collections.abc import Hashable
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -19,9 +18,8 @@ from widelimit import program as tp
 from widelimit.particles import _taps
 from widelimit.particles._forward import Forward
 from widelimit.particles._gaussians import Gaussians
-from widelimit.particles._noise import Noise
 from widelimit.particles._operations import backward
-from widelimit.particles._plan import family
+from widelimit.particles._plan import family, goes_on
 from widelimit.particles._readout import Readout
 from widelimit.particles._taps import Use
 
@@ -32,10 +30,8 @@ class Backward:
 
     forward: Forward
     readout: Readout
-    key: Array
 
     def __post_init__(self) -> None:
-        self._noise = Noise(self.forward.particles, self.forward.dtype)
         self._arrays: dict[int, Array] = {}
         self._gaussians: dict[Hashable, Gaussians] = {}
         self._rows: dict[Hashable, Array] = {}
@@ -48,19 +44,19 @@ class Backward:
 
     def run(self) -> Backward:
         plan = self.forward.plan
-        for number, (use, jacobian) in enumerate(zip(plan.readout, self.readout.jacobians, strict=True)):
-            self._seed(use, jacobian, jax.random.fold_in(self.key, number))
-        for number, step in enumerate(reversed(plan.steps)):
+        for use, jacobian in zip(plan.readout, self.readout.jacobians, strict=True):
+            self._seed(use, jacobian)
+        for step in reversed(plan.steps):
             if id(step) in self._arrays:
-                self._step(step, self._arrays.pop(id(step)), jax.random.fold_in(self.key, len(plan.readout) + number))
+                self._step(step, self._arrays.pop(id(step)))
         return self
 
-    def _step(self, v: tp.Value, adjoint: Array, key: Array) -> None:
+    def _step(self, v: tp.Value, adjoint: Array) -> None:
         match v:
             case tp.MatMul() | tp.Vector():
                 self.features[id(v)] = self._flat(v, adjoint)
-                if _goes_on(v):
-                    self._add(v.h, self._transposed(v, key))
+                if goes_on(v):
+                    self._add(v.h, self._transposed(v))
             case tp.Given():
                 pass
             case _:
@@ -77,27 +73,24 @@ class Backward:
 
     # --- draws --------------------------------------------------------------------------------------------------------
 
-    def _seed(self, use: Use, jacobian: Array, key: Array) -> None:
+    def _seed(self, use: Use, jacobian: Array) -> None:
         """J v: all outputs read through the same row v of the readout's weight."""
         flat = jnp.transpose(_taps.flattened(use, jacobian), (2, 1, 0, 3))  # (independent, P, inputs, others)
         self.seeds[id(use)] = flat.reshape(flat.shape[0], -1, 1)
-        if not _goes_on(use):
+        if not goes_on(use):
             return
         if family(use) not in self._rows:
-            self._rows[family(use)] = self._noise.draw(key, (_taps.entries_met(use), flat.shape[0]))
+            self._rows[family(use)] = self.forward.noise.draw((_taps.entries_met(use), flat.shape[0]))
         adjoint = jnp.einsum("ipas,kin->panisk", flat, self._rows[family(use)])
         self._add(use.h, self._read_back(use, adjoint))
 
-    def _transposed(self, g: tp.MatMul, key: Array) -> Array:
-        made, forward = self._gaussians.setdefault(family(g), Gaussians(self._noise)), self.forward
-        drawn = made.draw(key, self.features[id(g)], copies=_taps.entries_met(g))
+    def _transposed(self, g: tp.MatMul) -> Array:
+        forward = self.forward
+        made = self._gaussians.setdefault(family(g), Gaussians(forward.noise))
+        drawn = made.draw(self.features[id(g)], copies=_taps.entries_met(g))
         drawn = drawn.reshape(*drawn.shape[:2], self.outputs, forward.count, -1, forward.particles)
         return self._read_back(g, jnp.transpose(drawn, (2, 3, 5, 1, 4, 0)))
 
     def _read_back(self, g: tp.MatMul, adjoint: Array) -> Array:
         """Wᵀ dy, from (P, inputs, particles, independent, others, k)."""
         return _taps.spread_back(g, adjoint * (g.weight.amplitude * self.forward.plan.deviation(g)))
-
-
-def _goes_on(use: Use) -> bool:
-    return isinstance(use, tp.MatMul) and not isinstance(use.h, tp.Given)

@@ -17,6 +17,8 @@ from widelimit import program as tp
 from widelimit import trace
 from widelimit.particles._backward import Backward
 from widelimit.particles._forward import Forward
+from widelimit.particles._noise import Noise
+from widelimit.particles._operations import is_real
 from widelimit.particles._plan import Plan, plan
 from widelimit.particles._readout import readout
 from widelimit.particles._tangent import kernels
@@ -109,9 +111,12 @@ class Particles:
         return jax.jit(self._one_batch, static_argnums=2)
 
     def _one_batch(self, key: Array, inputs: list[Array], size: int) -> tuple[Array, dict[str, Array]]:
-        forward_key, backward_key = jax.random.split(key)
-        forward = Forward(self.plan, inputs, size, forward_key).run()
-        backward = Backward(forward, readout(forward), backward_key).run()
+        floats = [a.dtype for a in inputs if is_real(a)]
+        dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
+        noise_key, key = jax.random.split(key)
+        noise = Noise(noise_key, size, self.plan.noise(len(inputs[0])), dtype)
+        forward = Forward(self.plan, inputs, noise, key).run()
+        backward = Backward(forward, readout(forward)).run()
         nngp, shares = kernels(backward)
         return self._placed(nngp), {path: self._placed(a) for path, a in shares.items()}
 

@@ -21,7 +21,7 @@ from widelimit.particles import _taps
 from widelimit.particles._gaussians import Gaussians
 from widelimit.particles._laws import entries
 from widelimit.particles._noise import Noise
-from widelimit.particles._operations import Arrays, cast, forward, is_real, known
+from widelimit.particles._operations import Arrays, cast, forward, known
 from widelimit.particles._plan import Plan, family
 from widelimit.particles._taps import Use
 
@@ -32,20 +32,22 @@ class Forward:
 
     plan: Plan
     inputs: Sequence[Array]
-    particles: int
+    noise: Noise
     key: Array
 
     def __post_init__(self) -> None:
         self.arrays: Arrays = {}
         self._features: dict[int, Array] = {}
-        self._noise = Noise(self.particles, self.dtype)
         self._gaussians: dict[Hashable, Gaussians] = {}
         self._entries: dict[Hashable, Array] = {}
 
-    @functools.cached_property
+    @property
     def dtype(self) -> Any:
-        floats = [a.dtype for a in self.inputs if is_real(a)]
-        return jnp.result_type(*floats) if floats else jnp.result_type(float)
+        return self.noise.dtype
+
+    @property
+    def particles(self) -> int:
+        return self.noise.particles
 
     @functools.cached_property
     def count(self) -> int:
@@ -66,7 +68,7 @@ class Forward:
             case tp.Given():
                 return self._at_all_particles(v)
             case tp.MatMul() if v.weight.is_averaged:
-                return self._placed(v, self._gaussian(v, key))
+                return self._placed(v, self._gaussian(v))
             case tp.MatMul() | tp.Vector():
                 return self._placed(v, self._own_law(v, key))
         return forward(v, self.arrays, self.dtype)
@@ -85,16 +87,16 @@ class Forward:
 
     # --- draws --------------------------------------------------------------------------------------------------------
 
-    def _gaussian(self, g: tp.MatMul, key: Array) -> Array:
-        made = self._gaussians.setdefault(family(g), Gaussians(self._noise))
-        return made.draw(key, self.features(g) * self.plan.deviation(g), copies=1)[0]
+    def _gaussian(self, g: tp.MatMul) -> Array:
+        made = self._gaussians.setdefault(family(g), Gaussians(self.noise))
+        return made.draw(self.features(g) * self.plan.deviation(g), copies=1)[0]
 
     def _own_law(self, use: Use, key: Array) -> Array:
         features = self.features(use) * self.plan.deviation(use)
         if family(use) not in self._entries:
             law, fan = self.plan.laws[use.weight.path], round(use.weight.fan)
             shape = (features.shape[0], features.shape[-1])
-            self._entries[family(use)] = entries(key, law, shape, fan=fan, noise=self._noise)
+            self._entries[family(use)] = entries(key, law, shape, fan=fan, noise=self.noise)
         return features @ self._entries[family(use)]
 
     def _placed(self, use: Use, drawn: Array) -> Array:

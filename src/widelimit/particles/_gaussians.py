@@ -32,7 +32,7 @@ class Gaussians:
     noise: Noise
     blocks: list[_Block] = dataclasses.field(default_factory=list)
 
-    def draw(self, key: Array, features: Array, *, copies: int) -> Array:
+    def draw(self, features: Array, *, copies: int) -> Array:
         """Independent copies of a Gaussian vector, jointly with the earlier draws: (copies, independent, D, particles)."""
         left: list[Array] = []
         for block in self.blocks:
@@ -43,7 +43,7 @@ class Gaussians:
         covariance = features @ features.mT
         rest = covariance - sum(b @ b.mT for b in left)
         root, inverse = _root(rest, covariance)
-        noise = self.noise.draw(key, (copies, *root.shape[:-1]))
+        noise = self.noise.draw((copies, *root.shape[:-1]))
         self.blocks.append(_Block(features, left, inverse, noise))
         return root @ noise + sum(b @ block.noise for b, block in zip(left, self.blocks[:-1], strict=True))
 

@@ -16,7 +16,7 @@ from widelimit.trace import Law
 def entries(key: Array, law: Law, shape: tuple[int, ...], *, fan: int, noise: Noise) -> Array:
     """Entries of mean 0 and variance 1, (*shape, particles); each a sum over `fan` coordinates, over √fan."""
     if law.kind not in ("uniform", "truncated_normal"):
-        return noise.draw(key, shape)  # a sum of Gaussians is one
+        return noise.draw(shape)  # a sum of Gaussians is one
     half = (*shape, noise.particles // 2)
 
     def drawn(key: Array) -> Array:

@@ -1,12 +1,13 @@
 """Standard normal noise whose sample moments are nearly those of its law.
 
-Draws come in pairs ±ξ and are orthonormal in the sample, to each other and to all earlier ones while these are few beside
-the particles. Both take away noise; the law of a few coordinates changes by one over the number of particles.
+It comes in pairs ±ξ; the first rows, few beside the particles, are orthonormal in the sample, those after them within one draw. Both
+take away noise from the means of what is computed; the law of a few coordinates changes by one over the number of particles.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -14,40 +15,42 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-_ALL, _BLOCK = 8, 4  # pairs of particles for each coordinate that is made orthogonal to all, or within one draw
+_ALL, _BLOCK = 8, 4  # pairs of particles for each row that is made orthogonal to all, or within one draw
 
 
 @dataclasses.dataclass(eq=False)
 class Noise:
-    """The noise of one batch of particles, drawn piece by piece."""
+    """The noise of one batch of particles, handed out row by row."""
 
+    key: Array
     particles: int
+    rows: int
     dtype: Any
+    used: int = 0
 
-    def __post_init__(self) -> None:
-        self._rows: list[Array] = []
+    @property
+    def half(self) -> int:
+        return self.particles // 2
 
-    def draw(self, key: Array, shape: tuple[int, ...]) -> Array:
+    @functools.cached_property
+    def _drawn(self) -> tuple[Array, Array]:
+        """All rows at once: those that are orthonormal, and the others."""
+        noise, first = jax.random.normal(self.key, (self.rows, self.half), self.dtype), self.half // _ALL
+        return orthonormal(noise[:first]), noise[first:]
+
+    def draw(self, shape: tuple[int, ...]) -> Array:
         """Noise of shape (*shape, particles)."""
-        noise = jax.random.normal(key, (*shape, self.particles // 2), self.dtype)
-        return in_pairs(self._whitened(noise))
-
-    def _whitened(self, noise: Array) -> Array:
-        half = noise.shape[-1]
-        rows = math.prod(noise.shape[:-1])
-        if _ALL * (rows + sum(map(len, self._rows))) <= half:
-            return self._apart(noise.reshape(rows, half)).reshape(noise.shape)
-        return _orthonormal(noise) if _BLOCK * noise.shape[-2] <= half else noise
-
-    def _apart(self, noise: Array) -> Array:
-        """Orthonormal to all rows so far."""
-        for row in self._rows:
-            noise = noise - (noise @ row.T / noise.shape[-1]) @ row
-        self._rows.append(_orthonormal(noise))
-        return self._rows[-1]
+        start, self.used = self.used, self.used + math.prod(shape)
+        first, others = self._drawn
+        if self.used <= len(first):
+            return in_pairs(first[start : self.used].reshape(*shape, self.half))
+        rest = max(0, start - len(first))
+        mixed = jnp.concatenate([first[start:], others[rest : self.used - len(first)]]).reshape(*shape, self.half)
+        return in_pairs(orthonormal(mixed) if _BLOCK * shape[-1] <= self.half else mixed)
 
 
-def _orthonormal(noise: Array) -> Array:
+def orthonormal(noise: Array) -> Array:
+    """Rows with ξ ξᵀ = 1 in the mean over the last axis."""
     lower = jnp.linalg.cholesky(noise @ noise.mT / noise.shape[-1])
     return jax.scipy.linalg.solve_triangular(lower, noise, lower=True)
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 
 from widelimit import program as tp
 from widelimit import trace
-from widelimit.particles._taps import Use
+from widelimit.particles._taps import Use, counts, entries_met
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +38,15 @@ class Plan:
         linear = {id(v) for v in _linear(self.output)}
         return tuple(v for v in tp.reachable(self.output) if id(v) in linear)
 
+    def noise(self, inputs: int) -> int:
+        """How many rows of noise are drawn at so many inputs, forwards and backwards."""
+        own = {family(u): u for u in self.inner if not u.weight.is_averaged}
+        read = {family(u): u for u in self.readout if goes_on(u)}
+        once = sum(_entries(u) for u in (*own.values(), *read.values()))
+        forwards = sum(math.prod(u.shape) for u in self.inner if u.weight.is_averaged)
+        backwards = sum(math.prod(u.shape) * entries_met(u) for u in self.inner if goes_on(u))
+        return once + inputs * (forwards + math.prod(self.output.shape) * backwards)
+
     def deviation(self, use: Use) -> float:
         """σ of the parameter, in the limit's units."""
         return math.sqrt(self.parameters[use.weight.path].variance)
@@ -54,6 +63,11 @@ def plan(reading: trace.Reading) -> Plan:
     return found
 
 
+def _entries(use: Use) -> int:
+    """The entries of a parameter that one coordinate of the product meets."""
+    return math.prod(use.shape) if isinstance(use, tp.Vector) else counts(use)[0] * entries_met(use)
+
+
 def _linear(output: tp.Value) -> list[tp.Value]:
     """The values between the output and the uses of parameters that it is a linear image of."""
     found, stack = {}, [output]
@@ -63,6 +77,11 @@ def _linear(output: tp.Value) -> list[tp.Value]:
             found[id(v)] = v
             stack.extend(() if isinstance(v, Use) else v.parts)
     return list(found.values())
+
+
+def goes_on(use: Use) -> bool:
+    """Whether a derivative goes on behind a use: what it is applied to is random."""
+    return isinstance(use, tp.MatMul) and not isinstance(use.h, tp.Given)
 
 
 def family(use: Use) -> Hashable:
