@@ -14,12 +14,11 @@ from collections.abc import Hashable
 import jax.numpy as jnp
 from jax import Array
 
-from widelimit import program as tp
 from widelimit.particles import _taps
 from widelimit.particles._forward import Forward
 from widelimit.particles._gaussians import Gaussians
-from widelimit.particles._operations import backward
-from widelimit.particles._plan import family, goes_on
+from widelimit.particles._operations import add, pull_back
+from widelimit.particles._plan import amplitude, family, goes_on
 from widelimit.particles._readout import Readout
 from widelimit.particles._taps import Use
 
@@ -32,7 +31,7 @@ class Backward:
     readout: Readout
 
     def __post_init__(self) -> None:
-        self._arrays: dict[int, Array] = {}
+        self._adjoints: dict[int, Array] = {}
         self._gaussians: dict[Hashable, Gaussians] = {}
         self._rows: dict[Hashable, Array] = {}
         self.seeds: dict[int, Array] = {}  # of the readout's uses, of which one coordinate counts
@@ -46,25 +45,13 @@ class Backward:
         plan = self.forward.plan
         for use, jacobian in zip(plan.readout, self.readout.jacobians, strict=True):
             self._seed(use, jacobian)
-        for step in reversed(plan.steps):
-            if id(step) in self._arrays:
-                self._step(step, self._arrays.pop(id(step)))
+        pull_back(plan.steps, self.forward.arrays, self._adjoints, self._at_use)
         return self
 
-    def _step(self, v: tp.Value, adjoint: Array) -> None:
-        match v:
-            case tp.MatMul() | tp.Vector():
-                self.features[id(v)] = self._flat(v, adjoint)
-                if goes_on(v):
-                    self._add(v.h, self._transposed(v))
-            case tp.Given():
-                pass
-            case _:
-                for operand, part in backward(v, self.forward.arrays, adjoint):
-                    self._add(operand, part)
-
-    def _add(self, v: tp.Value, adjoint: Array) -> None:
-        self._arrays[id(v)] = self._arrays[id(v)] + adjoint if id(v) in self._arrays else adjoint
+    def _at_use(self, use: Use, adjoint: Array) -> None:
+        self.features[id(use)] = self._flat(use, adjoint)
+        if goes_on(use):
+            add(self._adjoints, use.h, self._transposed(use))
 
     def _flat(self, use: Use, adjoint: Array) -> Array:
         """H (independent, P · inputs · others, particles) with E[Z^{dy} Z^{dy'}] = H H'ᵀ."""
@@ -82,15 +69,15 @@ class Backward:
         if family(use) not in self._rows:
             self._rows[family(use)] = self.forward.noise.draw((_taps.entries_met(use), flat.shape[0]))
         adjoint = jnp.einsum("ipas,kin->panisk", flat, self._rows[family(use)])
-        self._add(use.h, self._read_back(use, adjoint))
+        add(self._adjoints, use.h, self._read_back(use, adjoint))
 
-    def _transposed(self, g: tp.MatMul) -> Array:
+    def _transposed(self, g: Use) -> Array:
         forward = self.forward
         made = self._gaussians.setdefault(family(g), Gaussians(forward.noise))
         drawn = made.draw(self.features[id(g)], copies=_taps.entries_met(g))
         drawn = drawn.reshape(*drawn.shape[:2], self.outputs, forward.count, -1, forward.particles)
         return self._read_back(g, jnp.transpose(drawn, (2, 3, 5, 1, 4, 0)))
 
-    def _read_back(self, g: tp.MatMul, adjoint: Array) -> Array:
+    def _read_back(self, g: Use, adjoint: Array) -> Array:
         """Wᵀ dy, from (P, inputs, particles, independent, others, k)."""
-        return _taps.spread_back(g, adjoint * (g.weight.amplitude * self.forward.plan.deviation(g)))
+        return _taps.spread_back(g, adjoint * (amplitude(g) * self.forward.plan.deviation(g)))

@@ -22,7 +22,8 @@ from widelimit.particles._gaussians import Gaussians
 from widelimit.particles._laws import entries
 from widelimit.particles._noise import Noise
 from widelimit.particles._operations import Arrays, cast, forward, known
-from widelimit.particles._plan import Plan, family
+from widelimit.particles._plan import Plan, amplitude, family, is_averaged
+from widelimit.particles._slope import slope
 from widelimit.particles._taps import Use
 
 
@@ -61,16 +62,16 @@ class Forward:
         return self
 
     def _known(self, x: tp.Known) -> Any:
+        if isinstance(x, tp.Slope):
+            return slope(x, self.plan, self.arrays)
         return known(x, self.arrays, self.inputs, self.dtype)
 
     def _value(self, v: tp.Value, key: Array) -> Array:
         match v:
             case tp.Given():
                 return self._at_all_particles(v)
-            case tp.MatMul() if v.weight.is_averaged:
-                return self._placed(v, self._gaussian(v))
-            case tp.MatMul() | tp.Vector():
-                return self._placed(v, self._own_law(v, key))
+            case tp.MatMul() | tp.Vector() | tp.Fluctuation():
+                return self._placed(v, self._gaussian(v) if is_averaged(v) else self._own_law(v, key))
         return forward(v, self.arrays, self.dtype)
 
     def _at_all_particles(self, v: tp.Given) -> Array:
@@ -87,7 +88,7 @@ class Forward:
 
     # --- draws --------------------------------------------------------------------------------------------------------
 
-    def _gaussian(self, g: tp.MatMul) -> Array:
+    def _gaussian(self, g: Use) -> Array:
         made = self._gaussians.setdefault(family(g), Gaussians(self.noise))
         return made.draw(self.features(g) * self.plan.deviation(g), copies=1)[0]
 
@@ -110,7 +111,7 @@ class Forward:
     def features(self, use: Use) -> Array:
         """F (independent, inputs · others, M) with amplitude · amplitude' · E Σ_k Z^h Z^h' = F F'ᵀ."""
         if id(use) not in self._features:
-            self._features[id(use)] = self._read(use) * use.weight.amplitude
+            self._features[id(use)] = self._read(use) * amplitude(use)
         return self._features[id(use)]
 
     def _read(self, use: Use) -> Array:
@@ -123,7 +124,7 @@ class Forward:
         taps = jnp.transpose(taps, (2, 0, 3, 1, 4)) / math.sqrt(taps.shape[1])
         return taps.reshape(taps.shape[0], self.count * taps.shape[2], -1)
 
-    def _mixed(self, use: tp.MatMul) -> bool:
+    def _mixed(self, use: Use) -> bool:
         """Whether a weight that meets a known vector meets random ones too."""
         others = [u for u in (*self.plan.inner, *self.plan.readout) if family(u) == family(use)]
         return not all(isinstance(u.h, tp.Given) for u in others)

@@ -71,6 +71,25 @@ def backward(v: tp.Value, arrays: Arrays, cotangent: Array) -> list[tuple[tp.Val
     return list(zip([operands[i] for i in moving], jax.vmap(pull)(cotangent), strict=True))
 
 
+def pull_back(
+    steps: Sequence[Node], arrays: Arrays, adjoints: dict[int, Array], at_use: Callable[[tp.Value, Array], None]
+) -> None:
+    """Take adjoints back through the steps, to the draws that they come to; `adjoints` is used up, and may be added to meanwhile."""
+    for step in reversed(steps):
+        if id(step) not in adjoints:
+            continue
+        adjoint = adjoints.pop(id(step))
+        if isinstance(step, tp.MatMul | tp.Vector | tp.Fluctuation):
+            at_use(step, adjoint)
+        elif not isinstance(step, tp.Given):
+            for operand, part in backward(step, arrays, adjoint):
+                add(adjoints, operand, part)
+
+
+def add(adjoints: dict[int, Array], v: tp.Value, part: Array) -> None:
+    adjoints[id(v)] = adjoints[id(v)] + part if id(v) in adjoints else part
+
+
 def is_real(a: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(a), jnp.floating)
 

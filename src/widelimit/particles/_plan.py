@@ -40,23 +40,27 @@ class Plan:
 
     def noise(self, inputs: int) -> int:
         """How many rows of noise are drawn at so many inputs, forwards and backwards."""
-        own = {family(u): u for u in self.inner if not u.weight.is_averaged}
+        own = {family(u): u for u in self.inner if not is_averaged(u)}
         read = {family(u): u for u in self.readout if goes_on(u)}
         once = sum(_entries(u) for u in (*own.values(), *read.values()))
-        forwards = sum(math.prod(u.shape) for u in self.inner if u.weight.is_averaged)
+        forwards = sum(math.prod(u.shape) for u in self.inner if is_averaged(u))
         backwards = sum(math.prod(u.shape) * entries_met(u) for u in self.inner if goes_on(u))
         return once + inputs * (forwards + math.prod(self.output.shape) * backwards)
 
     def deviation(self, use: Use) -> float:
         """σ of the parameter, in the limit's units."""
-        return math.sqrt(self.parameters[use.weight.path].variance)
+        return 1.0 if isinstance(use, tp.Fluctuation) else math.sqrt(self.parameters[use.weight.path].variance)
+
+    def rate(self, use: Use) -> float:
+        """λ of the parameter, in the limit's units."""
+        return 0.0 if isinstance(use, tp.Fluctuation) else self.parameters[use.weight.path].rate
 
 
 def plan(reading: trace.Reading) -> Plan:
     """Lay a network's program out, or refuse it."""
     linear = _linear(reading.output)
     readout = tuple(v for v in linear if isinstance(v, Use))
-    beneath = [v.h for v in readout if isinstance(v, tp.MatMul)]
+    beneath = [v.h for v in readout if not isinstance(v, tp.Vector)]
     known = [o for v in linear if not isinstance(v, Use) for o in tp.ingredients(v) if isinstance(o, tp.Known)]
     found = Plan(reading.output, readout, tuple(tp.steps(*beneath, *known)), reading.parameters, reading.laws)
     _check([*found.inner, *readout])
@@ -81,32 +85,31 @@ def _linear(output: tp.Value) -> list[tp.Value]:
 
 def goes_on(use: Use) -> bool:
     """Whether a derivative goes on behind a use: what it is applied to is random."""
-    return isinstance(use, tp.MatMul) and not isinstance(use.h, tp.Given)
+    return not isinstance(use, tp.Vector) and not isinstance(use.h, tp.Given)
 
 
 def family(use: Use) -> Hashable:
-    """Uses with the same entries: their draws are one Gaussian family."""
+    """Uses with the same entries: their draws are one Gaussian family. Fluctuations are one of their own."""
+    if isinstance(use, tp.Fluctuation):
+        return None
     return use.weight.path, use.weight.contracted, use.weight.block
 
 
+def amplitude(use: Use) -> float:
+    return 1.0 if isinstance(use, tp.Fluctuation) else use.weight.amplitude
+
+
+def is_averaged(use: Use) -> bool:
+    """Whether a draw is Gaussian whatever the law of the entries, as a sum over a wide axis."""
+    return isinstance(use, tp.Fluctuation) or use.weight.is_averaged
+
+
 def _check(uses: Sequence[Use]) -> None:
-    by_path: dict[str, dict[Hashable, Use]] = {}
-    for use in uses:
-        by_path.setdefault(use.weight.path, {})[family(use)] = use
-    for path, families in by_path.items():
-        for a, b in itertools.combinations(families.values(), 2):
-            _check_apart(path, a, b)
-
-
-def _check_apart(path: str, a: Use, b: Use) -> None:
-    """Two families of one parameter: W and Wᵀ, or blocks without a common entry."""
-    if a.weight.contracted != b.weight.contracted:
-        raise trace.Refusal(
-            f"the parameter {path!r} is used in two orientations (W and its transpose) at {a.where} and {b.where}: "
-            "the second product is then correlated with the first, and there is no rule for that yet. Use two parameters."
-        )
-    if not a.weight.has_other_entries(b.weight):
-        raise trace.Refusal(
-            f"the parameter {path!r} is used at {a.where} and {b.where} with blocks that overlap in part; slice it in the "
-            "same way at each use"
-        )
+    """Two families of one orientation must have no entry in common; W and Wᵀ differ by the part Ż, a term of its own."""
+    families = {family(u): u for u in uses if not isinstance(u, tp.Fluctuation)}
+    for a, b in itertools.combinations(families.values(), 2):
+        if a.weight.contracted == b.weight.contracted and not a.weight.has_other_entries(b.weight):
+            raise trace.Refusal(
+                f"the parameter {a.weight.path!r} is used at {a.where} and {b.where} with blocks that overlap in part; "
+                "slice it in the same way at each use"
+            )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from jax import Array
 from widelimit import program as tp
 from widelimit.particles._forward import Forward
 from widelimit.particles._operations import Arrays, cast, operation
+from widelimit.particles._taps import Use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,21 +49,21 @@ def readout(forward: Forward) -> Readout:
     return Readout(mean.reshape(size, math.prod(plan.output.shape)), jacobians)
 
 
-def _at_inputs(fn, moving: Arrays, size: int):
+def _at_inputs(fn: Callable[[Arrays], Any], moving: Arrays, size: int) -> Any:
     return jax.vmap(lambda at, _: fn(at))(moving, jnp.arange(size))
 
 
 def _known_operands(v: tp.Value) -> list[tp.Known]:
     if isinstance(v, tp.Given):
         return [v.known]
-    if isinstance(v, tp.MatMul | tp.Vector):
+    if isinstance(v, Use):
         return []
     return [o for o in operation(v)[1] if isinstance(o, tp.Known)]
 
 
 def _evaluated(v: tp.Value, arrays: Arrays, dtype: jnp.dtype) -> Array:
     match v:
-        case tp.MatMul() | tp.Vector():
+        case tp.MatMul() | tp.Vector() | tp.Fluctuation():
             return arrays[id(v)]
         case tp.Given():
             return jnp.broadcast_to(cast(arrays[id(v.known)], dtype), v.shape)

@@ -23,15 +23,14 @@ def kernels(backward: Backward) -> tuple[Array, dict[str, Array]]:
     nngp = mean[:, :, None, None] * mean
     shares = {path: jnp.zeros_like(nngp) for path, p in plan.parameters.items() if p.rate}
     for uses in families(plan.readout):
-        parameter, total = plan.parameters[uses[0].weight.path], _total(backward, uses, backward.seeds)
-        nngp = nngp + parameter.variance * total
-        if parameter.rate:
-            shares[parameter.path] += parameter.rate * total
+        total = _total(backward, uses, backward.seeds)
+        nngp = nngp + plan.deviation(uses[0]) ** 2 * total
+        if rate := plan.rate(uses[0]):
+            shares[uses[0].weight.path] += rate * total
     for uses in families(plan.inner):
-        parameter = plan.parameters[uses[0].weight.path]
-        if parameter.rate:
+        if rate := plan.rate(uses[0]):
             reached = [use for use in uses if id(use) in backward.features]
-            shares[parameter.path] += parameter.rate * _total(backward, reached, backward.features)
+            shares[uses[0].weight.path] += rate * _total(backward, reached, backward.features)
     return nngp, shares
 
 

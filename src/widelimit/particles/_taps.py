@@ -15,7 +15,7 @@ from jax import Array
 
 from widelimit import program as tp
 
-Use = tp.MatMul | tp.Vector
+Use = tp.MatMul | tp.Vector | tp.Fluctuation  # what is drawn
 
 
 def kept(g: tp.MatMul) -> list[int]:
@@ -28,18 +28,22 @@ def counts(g: Use) -> tuple[int, int]:
     return independent, math.prod(g.shape) // max(1, independent)
 
 
-def entries_met(g: tp.MatMul) -> int:
+def entries_met(g: tp.MatMul | tp.Fluctuation) -> int:
     """How many entries of W meet one position of g."""
+    if isinstance(g, tp.Fluctuation):
+        return 1
     return math.prod(g.h.shape[i] for i in g.contracted) * math.prod(w.size for w in g.windows)
 
 
-def tapped(g: tp.MatMul, h: Array) -> Array:
+def tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
     """h_{s,k} as (…, independent, others, k) from h as (…, *positions)."""
     lead = h.ndim - len(g.h.shape)
     return _over(lambda a: _tapped(g, a), lead)(h)
 
 
-def _tapped(g: tp.MatMul, h: Array) -> Array:
+def _tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
+    if isinstance(g, tp.Fluctuation):
+        return h.reshape(1, -1, 1)
     axes = kept(g)
     a = jnp.transpose(h, [*axes, *g.contracted])
     a = a.reshape(*a.shape[: len(axes)], -1)
@@ -80,7 +84,7 @@ def flattened(g: Use, a: Array) -> Array:
     return a.reshape(*a.shape[:lead], *counts(g))
 
 
-def spread_back(g: tp.MatMul, cotangent: Array) -> Array:
+def spread_back(g: tp.MatMul | tp.Fluctuation, cotangent: Array) -> Array:
     """The transpose of `tapped`."""
     lead = cotangent.ndim - 3
     shape = jax.ShapeDtypeStruct(g.h.shape, cotangent.dtype)
@@ -95,7 +99,9 @@ def _order(g: Use) -> list[int]:
 
 def _independent(g: Use) -> tuple[int, ...]:
     """The entries of an initial vector are independent at all positions."""
-    return g.independent if isinstance(g, tp.MatMul) else tuple(range(len(g.shape)))
+    if isinstance(g, tp.Vector):
+        return tuple(range(len(g.shape)))
+    return g.independent if isinstance(g, tp.MatMul) else ()
 
 
 def _over(fn: Callable[[Array], Array], lead: int) -> Callable[[Array], Array]:
