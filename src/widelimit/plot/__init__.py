@@ -7,6 +7,7 @@ from ._permutation import EnsembleSizes as EnsembleSizes
 from ._permutation import RealNetworks as RealNetworks
 from ._permutation import draw_ensemble_sizes as draw_ensemble_sizes
 from ._permutation import draw_networks as draw_networks
+from ._program import draw_program as draw_program
 from ._style import BLUE as BLUE
 from ._style import GREEN as GREEN
 from ._style import GREY as GREY

@@ -1,6 +1,7 @@
 """The Tensor Program: known arrays, random vectors, and the maps between their positions."""
 
 from widelimit.program._derived import image, map_known, once
+from widelimit.program._formula import Formula
 from widelimit.program._known import Apply, Constant, Input, Known, Mapped, Moment, Slope, apply, constant, is_zero
 from widelimit.program._labels import Labels
 from widelimit.program._listing import Line, Listing, listing
