@@ -101,7 +101,7 @@ def _read(net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[
     try:
         return trace.read(net, example, learning_rates, widths)
     except trace.Refusal as error:
-        if learning_rates == "ntk":
+        if learning_rates == "ntk" or "n^" not in str(error):  # not of the rates, or not of how something scales
             raise
         reading = _readable(net, example, widths)
         if reading is None:

@@ -129,7 +129,9 @@ class Particles:
 def _numbers(plan: Plan) -> int:
     """What a particle holds of one input: its values, what weights read of them, and the adjoints of every output."""
     values = sum(math.prod(v.shape) for v in plan.steps if isinstance(v, tp.Value))
-    read = sum(math.prod(u.shape) * entries_met(u) for u in (*plan.inner, *plan.readout) if not isinstance(u, tp.Vector))
+    read = sum(
+        math.prod(u.shape) * entries_met(u) for u in (*plan.inner, *plan.readout) if not isinstance(u, tp.Vector)
+    )
     return (values + read) * (1 + math.prod(plan.output.shape))
 
 

@@ -82,7 +82,7 @@ def _one_vector(a: Leaf, b: Leaf, where: str) -> tuple[Any, Any]:
 
 def matmul(leaf: Leaf, x: Det | Wide, dims: Dims, *, leaf_first: bool, where: str) -> Det | Wide:
     """g = W h: a Gaussian with Cov(Z^g, Z^g') = σ_W² E[Z^h Z^h'] (Tensor Programs I, ZMatMul)."""
-    x = _only_positions_left(x, dims.free(1, len(x.layout)), where)
+    x = _only_positions_left(leaf, x, dims.free(1, len(x.layout)), where)
     layout = _matmul_layout(leaf, x, dims, leaf_first)
     if isinstance(x, Det) and tp.is_zero(x.known):
         return zeros(layout)
@@ -102,19 +102,26 @@ def matmul(leaf: Leaf, x: Det | Wide, dims: Dims, *, leaf_first: bool, where: st
     return Wide(moved, layout, exponent)
 
 
-def _only_positions_left(x: Det | Wide, free: Sequence[int], where: str) -> Det | Wide:
+def _only_positions_left(leaf: Leaf, x: Det | Wide, free: Sequence[int], where: str) -> Det | Wide:
     """A weight shared by several iid coordinates correlates them: replicas become positions; a wide axis cannot."""
     for dim in free:
         for position, axis in enumerate(x.layout[dim]):
             if not axis.copies:
                 continue
             if axis.wide:
-                raise Refusal(
-                    f"at {where}: a weight is applied along positions only, the same for every coordinate of a wide "
-                    "axis; widelimit has no rule for it"
-                )
+                raise Refusal(_token_mixing(leaf, where))
             x = unfold(x, dim, position, where) if isinstance(x, Wide) else remap_constant(x, dim)
     return x
+
+
+def _token_mixing(leaf: Leaf, where: str) -> str:
+    path = leaf.parameter.path
+    return (
+        f"at {where}: the weight {path!r} mixes positions, and all coordinates of a wide axis share it: its finitely many outputs are one "
+        "random function, the same for every coordinate, that no width averages. The limit is a mixture over it, not a Gaussian process "
+        "(and where it starts at a constant, its tangent kernel is random). Make it known numbers of the code, freeze it where it "
+        f"starts at a constant (`learning_rates={{{path!r}: 0}}`), or give every coordinate weights of its own (a depthwise convolution)."
+    )
 
 
 def _matmul_layout(leaf: Leaf, x: Det | Wide, dims: Dims, leaf_first: bool) -> Layout:
@@ -163,7 +170,7 @@ def _same_split(a: Det | Wide, b: Det | Wide, dims: Dims, where: str) -> tuple[D
     return split_dims(a, rows_a), split_dims(b, rows_b)
 
 
-def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: str) -> Wide:
+def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: str) -> Det | Wide:
     """A finite-linear image A h, A known from the example (attention weights, an adjacency matrix)."""
     known, x = _meet(known, x, dims, where)
     pairs = list(zip(dims.batch[0], dims.batch[1], strict=True))
@@ -175,6 +182,8 @@ def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: 
     mine, others = [known.layout[d] for d in free_known], [x.layout[d] for d in free_x]
     batch = [x.layout[d] for d in dims.batch[1]]
     layout = tuple([*batch, *mine, *others] if known_first else [*batch, *others, *mine])
+    if tp.is_zero(known.known):
+        return dataclasses.replace(zeros(layout), exponent=x.exponent + known.exponent)
     matrix, labels = _matrix(known, dims)
     maps = _mixing_maps(
         x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels))

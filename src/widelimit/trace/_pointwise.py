@@ -84,7 +84,7 @@ def _scaling_message(x: Det | Wide, where: str) -> str:
             f"at {where}: a sum over the width enters a nonlinearity scaled like n^{a} (to first order); it needs n^0. A sum of products "
             "of two wide vectors that is scaled by 1/√n (attention logits q·k/√d with a fixed number of heads) stays random in the limit, "
             "which is then not a Gaussian process. Two ways out: scale by 1/n (logits q·k/d), or let the number of "
-            "heads grow with the width (a limit of its own, not computed yet)."
+            "heads grow with the width (`num_heads = width // 8`, say)."
         )
     verb, fate = ("grows", "diverges") if a > 0 else ("shrinks", "vanishes")
     where_from = x.value.where

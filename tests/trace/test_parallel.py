@@ -1,0 +1,52 @@
+"""Products in parallel along the width, and weights that all coordinates of the width share."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import widelimit as wl
+from networks import drawn
+
+TOKENS = np.random.default_rng(0).normal(size=(2, 4, 3))
+
+
+def mixing(**shapes):
+    table = {"w": lambda n: (3, n), "t": lambda n: (4, 4), "v": lambda n: (n, 1)} | shapes
+    init = drawn(lambda n: {name: shape(n) for name, shape in table.items()})
+    return wl.Network(init, lambda p, x: (p["t"] @ (x @ p["w"]) @ p["v"] / p["v"].shape[0] ** 0.5).mean(0))
+
+
+def test_token_mixing_is_refused_with_what_to_write():
+    with pytest.raises(
+        wl.Refusal, match="'t' mixes positions, and all coordinates of a wide axis share it.*known numbers"
+    ):
+        wl.limit(mixing(), TOKENS[0])
+
+
+def gated(rates):
+    """Token mixing that starts at zero: a gate of one."""
+
+    def init(key, n):
+        k = jax.random.split(key)
+        return {"w": jax.random.normal(k[0], (3, n)), "t": jnp.zeros((4, 4)), "v": jax.random.normal(k[1], (n, 1))}
+
+    def apply(p, x):
+        h = jax.nn.relu(x @ p["w"])
+        return ((p["t"] @ h + 1) * h @ p["v"] / h.shape[-1] ** 0.5).mean(0)
+
+    return wl.limit(wl.Network(init, apply), TOKENS[0], learning_rates=rates)
+
+
+def test_token_mixing_that_starts_at_zero_and_stays():
+    plain = wl.Network(
+        drawn(lambda n: {"w": (3, n), "v": (n, 1)}),
+        lambda p, x: (jax.nn.relu(x @ p["w"]) @ p["v"] / p["v"].shape[0] ** 0.5).mean(0),
+    )
+    for got, expected in zip(gated("ntk").pair(*TOKENS), wl.limit(plain, TOKENS[0]).pair(*TOKENS), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_training_it_from_zero_is_refused():
+    with pytest.raises(wl.Refusal, match="all coordinates of a wide axis share it"):
+        gated({"t": 1.0})
