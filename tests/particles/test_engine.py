@@ -1,29 +1,102 @@
-"""The particle engine against the recursion: two derivations of one limit that share no code but the program."""
+"""The particle engine: against the recursion, closed forms, and its own errors."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
-import networks
 import widelimit as wl
+from networks import drawn, readout, relu
+from programs import PROGRAMS, X
 
-X = np.random.default_rng(0).normal(size=(3, 4))
 
-
-def scores(net, x, particles=2**13, **options):
-    """The largest |z| of the particle engine's NNGP and NTK against the recursion."""
-    example = jax.tree.map(lambda a: a[0], x)
+def compared(name, particles):
+    """Both kernels of both engines, with errors, relative to the largest entry."""
+    make, x, options = PROGRAMS[name]
+    net, example = make(), x[0]
     exact = wl.limit(net, example, **options)(x)
-    kernel = wl.limit(net, example, engine="particles", particles=particles, **options)
-    found, errors = kernel(x), kernel.errors(x)
-    return [
-        float(np.max(np.abs(a - b) / np.maximum(s, 1e-9 * np.abs(a).max())))
-        for a, b, s in zip(exact, found, errors, strict=True)
+    rates = {k: v for k, v in options.items() if k != "accuracy"}
+    kernel = wl.limit(net, example, engine="particles", particles=particles, **rates)
+    for one, found, error in zip(exact, kernel(x), kernel.errors(x), strict=True):
+        scale = np.abs(one).max()
+        yield np.abs(one - found) / scale, np.asarray(error) / scale
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*is not reached")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_two_engines_agree(name):
+    """To 0.5 % in the mean over entries, and to the errors that the particles state."""
+    for difference, error in compared(name, 2**16):
+        assert difference.mean() < 5e-3
+        assert np.all(difference < 5 * error + 2e-3)
+
+
+def one_layer(init=None):
+    def apply(p, x):
+        return readout(p, relu(x @ p["w"] / 2 + p["b"]))
+
+    return wl.Network(init or drawn(lambda n: {"w": (4, n), "b": (n,), "v": (n, 1)}), apply)
+
+
+def test_arc_cosine_kernel():
+    """E relu(u) relu(v) = √(K K') (sin θ + (π − θ) cos θ)/2π, E relu'(u) relu'(v) = (π − θ)/2π (Cho & Saul 2009)."""
+    kernel = wl.limit(one_layer(), X[0], engine="particles", particles=2**14)
+    k = X @ X.T / 4 + 1
+    norms = np.sqrt(np.outer(np.diag(k), np.diag(k)))
+    angle = np.arccos(np.clip(k / norms, -1, 1))
+    nngp = norms * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi)
+    ntk = nngp + k * (np.pi - angle) / (2 * np.pi)
+    for expected, found, error in zip((nngp, ntk), kernel(X), kernel.errors(X), strict=True):
+        assert np.abs(found - expected).max() < 5e-3 * expected.max()
+        assert np.all(np.abs(found - expected) < 5 * error)
+
+
+@pytest.mark.slow
+def test_errors_fall_as_the_root_of_the_particles():
+    errors = [
+        np.mean(wl.limit(one_layer(), X[0], engine="particles", particles=n).errors(X).nngp) for n in (2**12, 2**16)
     ]
+    assert 2.5 < errors[0] / errors[1] < 6.5
 
 
-def assert_agrees(net, x, **options):
-    assert max(scores(net, x, **options)) < 5
+@pytest.mark.slow
+def test_errors_are_those_of_many_keys():
+    kernels = [
+        wl.limit(one_layer(), X[0], engine="particles", particles=2**12, key=jax.random.key(i)) for i in range(24)
+    ]
+    found = np.stack([k(X).ntk for k in kernels])
+    stated = np.sqrt(np.mean([np.square(k.errors(X).ntk) for k in kernels], 0))
+    assert 0.7 < np.mean(found.std(0, ddof=1) / stated) < 1.4
 
 
-def test_perceptron():
-    assert_agrees(networks.mlp(jax.nn.relu, inputs=4, layers=2), X)
+@pytest.mark.parametrize("kind", ["uniform", "truncated"])
+def test_laws_of_entries_that_are_not_averaged(kind):
+    """E tanh(w x) tanh(w x') over the entry's own law, which a Gaussian of the same variance is not."""
+    draw = {
+        "uniform": lambda k, n: jax.random.uniform(k, (1, n), minval=-2.0, maxval=2.0),
+        "truncated": lambda k, n: 2 * jax.random.truncated_normal(k, -1.0, 1.0, (1, n)),
+    }[kind]
+
+    def init(key, n):
+        a, b = jax.random.split(key)
+        return {"w": draw(a, n), "v": jax.random.normal(b, (n, 1))}
+
+    net = wl.Network(init, lambda p, x: readout(p, jnp.tanh(x @ p["w"])))
+    kernel = wl.limit(net, (1,), engine="particles", particles=2**15)
+    w, weight = np.polynomial.legendre.leggauss(60)
+    density = weight * (np.exp(-(w**2) / 2) if kind == "truncated" else 1)
+    values = np.tanh(2 * w * np.array([[0.7], [1.9]]))
+    expected = (values * density / density.sum()) @ values.T
+    x = np.array([[0.7], [1.9]])
+    assert np.all(np.abs(kernel.nngp(x) - expected) < 5 * kernel.errors(x).nngp)
+    variance = float(np.sum(density * (2 * w) ** 2) / density.sum())
+    gaussian = wl.limit(one_gaussian(variance), (1,)).nngp(x)
+    assert np.all(np.abs(np.diag(gaussian - expected)) > 7 * np.diag(kernel.errors(x).nngp))
+
+
+def one_gaussian(variance):
+    return wl.Network(
+        drawn(lambda n: {"w": (1, n), "v": (n, 1)}, lambda name: variance if name == "w" else 1.0),
+        lambda p, x: readout(p, jnp.tanh(x @ p["w"])),
+    )

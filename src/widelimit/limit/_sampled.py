@@ -48,8 +48,8 @@ class SampledKernel:
         return Kernels(found.nngp.error, found.ntk.error)
 
     def nngp(self, x1: PyTree, x2: PyTree | None = None) -> Array:
-        """The NNGP of all pairs."""
-        return self(x1, x2).nngp
+        """The NNGP of all pairs, without the sampling of derivatives that the NTK needs."""
+        return self._estimate(x1, x2, "kernel.nngp(x1, x2)", tangent=False).nngp.mean
 
     def ntk(self, x1: PyTree, x2: PyTree | None = None) -> Array:
         """The NTK of all pairs."""
@@ -65,20 +65,22 @@ class SampledKernel:
         """The share of every trained parameter; the shares add up to the NTK."""
         return dict(self._estimate(x1, x2, "kernel.ntk_by_weight(x1, x2)").shares)
 
-    def _estimate(self, x1: PyTree, x2: PyTree | None, call: str) -> particles.Estimate:
+    def _estimate(self, x1: PyTree, x2: PyTree | None, call: str, *, tangent: bool = True) -> particles.Estimate:
         first = check_batch(self.reading, x1, call)
         second = None if x2 is None else check_batch(self.reading, x2, call)
         if second is not None:
             first, second = same_dtypes(first, second)
-        return self._drawn(first, second)
+        return self._drawn(first, second, tangent=tangent)
 
-    def _drawn(self, first: list[Array], second: list[Array] | None) -> particles.Estimate:
+    def _drawn(self, first: list[Array], second: list[Array] | None, *, tangent: bool = True) -> particles.Estimate:
         """The estimate of the last call is kept: its values and their errors are often asked for one after the other."""
         kept, key = vars(self).setdefault("_kept", {}), _digest(first, second)
-        if key not in kept:
+        if (key, True) in kept:
+            return kept[key, True]
+        if (key, tangent) not in kept:
             kept.clear()
-            kept[key] = self._engine.estimate(first, second)
-        return kept[key]
+            kept[key, tangent] = self._engine.estimate(first, second, tangent=tangent)
+        return kept[key, tangent]
 
     @functools.cached_property
     def _engine(self) -> particles.Particles:

@@ -25,10 +25,11 @@ from widelimit.particles._taps import Use
 
 @dataclasses.dataclass(eq=False)
 class Backward:
-    """Adjoints of the P outputs, as (P, inputs, particles, *positions), filled by `run`."""
+    """Adjoints of the P outputs, as (P, inputs, particles, *positions), filled by `run`; without `tangent` the readout's alone."""
 
     forward: Forward
     readout: Readout
+    tangent: bool = True
 
     def __post_init__(self) -> None:
         self._adjoints: dict[int, Array] = {}
@@ -64,7 +65,7 @@ class Backward:
         """J v: all outputs read through the same row v of the readout's weight."""
         flat = jnp.transpose(_taps.flattened(use, jacobian), (2, 1, 0, 3))  # (independent, P, inputs, others)
         self.seeds[id(use)] = flat.reshape(flat.shape[0], -1, 1)
-        if not goes_on(use):
+        if not (goes_on(use) and self.tangent):
             return
         if family(use) not in self._rows:
             self._rows[family(use)] = self.forward.noise.draw((_taps.entries_met(use), flat.shape[0]))

@@ -21,13 +21,14 @@ def kernels(backward: Backward) -> tuple[Array, dict[str, Array]]:
     """The NNGP, and each parameter's share of the NTK, as (P, inputs, P, inputs)."""
     plan, mean = backward.forward.plan, backward.readout.mean.T
     nngp = mean[:, :, None, None] * mean
-    shares = {path: jnp.zeros_like(nngp) for path, p in plan.parameters.items() if p.rate}
+    trained = [path for path, p in plan.parameters.items() if p.rate] if backward.tangent else []
+    shares = {path: jnp.zeros_like(nngp) for path in trained}
     for uses in families(plan.readout):
         total = _total(backward, uses, backward.seeds)
         nngp = nngp + plan.deviation(uses[0]) ** 2 * total
-        if rate := plan.rate(uses[0]):
+        if backward.tangent and (rate := plan.rate(uses[0])):
             shares[uses[0].weight.path] += rate * total
-    for uses in families(plan.inner):
+    for uses in families(plan.inner) if backward.tangent else ():
         if rate := plan.rate(uses[0]):
             reached = [use for use in uses if id(use) in backward.features]
             shares[uses[0].weight.path] += rate * _total(backward, reached, backward.features)
