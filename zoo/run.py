@@ -5,6 +5,7 @@
     python -m zoo.run --resume              rows that have no passing result there yet
     python -m zoo.run --list                the titles
     python -m zoo.run --table               only write docs/zoo-table.md from the results that are kept
+    python -m zoo.run --engine particles    the limit by the particle engine against that by the recursion
 
 Each row runs in a process of its own. Exits with 1 where a row fails.
 """
@@ -22,13 +23,13 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
+RESULTS = {"recursion": HERE / "results.json", "particles": HERE / "particles.json"}  # by the engine that is checked
 
 
 def main() -> int:
     given = _arguments()
     if given.row:
-        return _one(given.row)
+        return _one(given.row, given.engine)
     titles = _chosen(given)
     if given.list:
         print("\n".join(titles))
@@ -37,13 +38,13 @@ def main() -> int:
         return _table()
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         began = time.monotonic()
-        tasks = [pool.submit(_apart, title, given.timeout) for title in titles]
+        tasks = [pool.submit(_apart, title, given.engine, given.timeout) for title in titles]
         found = []
         for task in concurrent.futures.as_completed(tasks):
             found.append(task.result())
             _say(found[-1], len(found), len(titles), verbose=bool(given.only))
-            _keep(found[-1])
-    if not given.only:
+            _keep(found[-1], given.engine)
+    if not given.only and given.engine == "recursion":
         _table()
     return _closing(found, time.monotonic() - began)
 
@@ -54,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="skip rows with a passing result")
     parser.add_argument("--list", action="store_true", help="print the titles and stop")
     parser.add_argument("--table", action="store_true", help="only write the table of the docs")
+    parser.add_argument("--engine", choices=RESULTS, default="recursion", help="which of the two is checked")
     parser.add_argument("--jobs", type=int, default=2, help="rows at a time (default 2)")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one row (default 600)")
     parser.add_argument("--row", help=argparse.SUPPRESS)  # the process of one row
@@ -63,23 +65,23 @@ def _arguments() -> argparse.Namespace:
 def _chosen(given: argparse.Namespace) -> list[str]:
     from zoo import rows
 
-    done = {title for title, result in kept().items() if result["passed"]} if given.resume else set()
+    done = {title for title, result in kept(given.engine).items() if result["passed"]} if given.resume else set()
     words = [w.lower() for w in given.only]
     return [t for t in rows() if t not in done and (not words or any(w in t.lower() for w in words))]
 
 
-def _one(title: str) -> int:
-    from zoo import rows
-    from zoo._check import check
+def _one(title: str, engine: str) -> int:
+    from zoo import _check, _particles, rows
 
+    check = _check.check if engine == "recursion" else _particles.check
     print(json.dumps(dataclasses.asdict(check(title, rows()[title]))))
     return 0
 
 
-def _apart(title: str, timeout: float) -> dict:
+def _apart(title: str, engine: str, timeout: float) -> dict:
     """One row in a process of its own: nothing of one network is left for the next."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "zoo.run", "--row", title]
+    command = [sys.executable, "-m", "zoo.run", "--row", title, "--engine", engine]
     try:
         done = subprocess.run(
             command, cwd=HERE.parent, env=os.environ, capture_output=True, text=True, timeout=timeout, check=False
@@ -109,16 +111,16 @@ def _table() -> int:
     return 0
 
 
-def kept() -> dict[str, dict]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+def kept(engine: str = "recursion") -> dict[str, dict]:
+    return json.loads(RESULTS[engine].read_text()) if RESULTS[engine].exists() else {}
 
 
-def _keep(result: dict) -> None:
+def _keep(result: dict, engine: str) -> None:
     """What is found is kept at once; a stopped run is resumed."""
-    everything = kept() | {result["title"]: result}
-    fresh = RESULTS.with_suffix(".part")
+    everything = kept(engine) | {result["title"]: result}
+    fresh = RESULTS[engine].with_suffix(".part")
     fresh.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n")
-    fresh.replace(RESULTS)
+    fresh.replace(RESULTS[engine])
 
 
 def _closing(found: list[dict], seconds: float) -> int:
