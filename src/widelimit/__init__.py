@@ -17,13 +17,14 @@ from widelimit.dynamics import (
 )
 from widelimit.evidence import EvidenceFit, evidence, fit_evidence, rescaled
 from widelimit.finite import empirical_ntk, verify
-from widelimit.limit import ApproximationWarning, Kernel, Kernels, SampledKernel, limit
+from widelimit.limit import ApproximationWarning, Diagnosis, Kernel, Kernels, SampledKernel, diagnose, limit
 from widelimit.network import Network, constant, from_equinox, from_flax, normal, uniform
 from widelimit.trace import Refusal
 
 __all__ = [
     "SGD",
     "ApproximationWarning",
+    "Diagnosis",
     "EvidenceFit",
     "GradientDescent",
     "GradientFlow",
@@ -36,6 +37,7 @@ __all__ = [
     "SampledKernel",
     "constant",
     "cross_entropy",
+    "diagnose",
     "empirical_ntk",
     "evidence",
     "exact",

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from os import PathLike
 
-import numpy as np
-
 from widelimit import program as tp
 from widelimit import trace
 
@@ -91,7 +89,7 @@ class Program:
 
     def _parameter(self, path: str) -> tuple[str, ...]:
         law, rate = self.reading.laws[path], self.reading.rates[path]
-        shape = ", ".join(_size(sizes, self.reading.widths) for sizes in self.reading.shapes[path])
+        shape = ", ".join(tp.grown(sizes, self.reading.widths) for sizes in self.reading.shapes[path])
         return (
             f"  {path}",
             f"({shape})",
@@ -118,22 +116,6 @@ def _scale(scale: trace.Scale) -> str:
     if a < 0:
         return f"{c}/{power}"
     return power if c == "1" else f"{c}·{power}"
-
-
-def _size(sizes: Sequence[int], widths: Sequence[int]) -> str:
-    """A dimension's size as the width grows: `10`, `n`, `4n`, `n/2`, `n + 1`."""
-    if len(set(sizes)) == 1:
-        return str(sizes[0])
-    ratio = (sizes[-1] - sizes[0]) / (widths[-1] - widths[0])
-    rest = sizes[0] - ratio * widths[0]
-    if not np.allclose(np.asarray(widths) * ratio + rest, sizes):
-        return f"{sizes[0]} at n = {widths[0]}"
-    below = next((k for k in range(1, 65) if abs(ratio * k - round(ratio * k)) < 1e-9), None)
-    if below is None:
-        return f"{ratio:.4g}n"
-    above = round(ratio * below)
-    text = ("n" if above == 1 else f"{above}n") + (f"/{below}" if below > 1 else "")
-    return text + (f" {'+' if rest > 0 else '−'} {abs(round(rest))}" if round(rest) else "")
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:

@@ -21,6 +21,7 @@ from widelimit.program._maps import (
     summed,
     taken,
 )
+from widelimit.program._sizes import grown
 from widelimit.program._text import Row, aligned, rows
 from widelimit.program._value import (
     Fluctuation,

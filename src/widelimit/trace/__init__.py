@@ -3,9 +3,10 @@
 from widelimit.program import ingredients, reachable
 from widelimit.trace._abstract import Parameter, Refusal
 from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
+from widelimit.trace._exponents import Exponents, Unsettled
 from widelimit.trace._jaxpr import opened
 from widelimit.trace._laws import Law
-from widelimit.trace._read import Rates, Reading, read
+from widelimit.trace._read import Rates, Reading, read, read_exponents
 from widelimit.trace._same import program_key
 from widelimit.trace._scale import Scale
 
@@ -14,6 +15,7 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "Cut",
+    "Exponents",
     "Law",
     "Parameter",
     "Piece",
@@ -21,6 +23,7 @@ __all__ = [
     "Reading",
     "Refusal",
     "Scale",
+    "Unsettled",
     "cut",
     "ingredients",
     "made_again",
@@ -28,4 +31,5 @@ __all__ = [
     "program_key",
     "reachable",
     "read",
+    "read_exponents",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, finite_axes, finite_shape
+from widelimit.trace._exponents import note_read, noted
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import check_whole_sum, common_split, split_dims, unfold
 from widelimit.trace._parallel import is_parallel, parallel_product
@@ -155,7 +156,11 @@ def used_weight(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> tuple[tp.W
     contracted = frozenset(label for d in dims.contract[0] for label in leaf.labels[d])
     scale = leaf.scale * fan ** Fraction(1, 2)
     weight = tp.Weight(leaf.parameter.path, contracted, leaf.block, scale.coefficient, fan.coefficient, fan.exponent)
-    return weight, leaf.parameter.exponent / 2 + scale.exponent + x.exponent
+    exponent = leaf.parameter.exponent / 2 + scale.exponent + x.exponent
+    if (exponents := noted()) is not None:
+        exponents.note_product(weight, exponent, x.exponent)
+        note_read(x)
+    return weight, exponent
 
 
 # --- known matrices ---------------------------------------------------------------------------------------------------
@@ -338,6 +343,7 @@ def _einsum_result(a: Det, b: Det, dims: Dims, label: _Labels) -> tuple[list[int
 
 def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
     """Σ_α a_α b_α over a wide axis: n E[Z^a Z^b] to leading order (Moment)."""
+    note_read(a, b)
     a, b, copies = _contract_copies(a, b, dims, where)
     contract = [
         (p, q)

@@ -23,6 +23,7 @@ from widelimit.trace._abstract import (
     dims,
     finite_shape,
 )
+from widelimit.trace._exponents import noted
 from widelimit.trace._scale import Scale, fit
 from widelimit.trace._widths import traced_widths
 
@@ -118,18 +119,25 @@ def place_leaf(leaf: Leaf, like: Layout | None, where: str) -> Wide:
         source += own
     value = tp.image(vector, tuple(maps), finite_shape(layout))
     exponent = parameter.exponent / 2 + leaf.scale.exponent
+    if (exponents := noted()) is not None:
+        exponents.note_product(weight, exponent, Fraction(0))
+        exponents.note_read(vector, exponent)
     return _with_mean(Wide(value, layout, exponent), parameter.mean, leaf.scale, where)
 
 
 def _with_mean(x: Wide, mean: Scale, scale: Scale, where: str) -> Wide:
     level = mean.exponent + scale.exponent
-    if mean.coefficient == 0 or level < x.exponent:
+    exponents = noted()
+    if mean.coefficient == 0 or (level < x.exponent and exponents is None):
         return x
     shape = finite_shape(x.layout)
     given = tp.Given(shape, where, tp.constant(np.full(shape, mean.coefficient * scale.coefficient)))
-    if level > x.exponent:
+    if level > x.exponent and exponents is None:
         return Wide(given, x.layout, level)
-    return Wide(tp.Sum(shape, where, (x.value, given)), x.layout, level)
+    value, top = tp.Sum(shape, where, (x.value, given)), max(level, x.exponent)
+    if exponents is not None:
+        exponents.note_terms(value, [x.exponent - top, level - top])
+    return Wide(value, x.layout, top)
 
 
 def _leaf_dim(leaf: Leaf, d: int, like: Layout | None, where: str) -> tuple[Axis, ...]:

@@ -13,6 +13,7 @@ from jax import lax
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
+from widelimit.trace._exponents import Exponents, Unsettled, growth, note_read, noted
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align
 from widelimit.trace._place import given, place, rescaled, scalar, zeros
@@ -64,11 +65,21 @@ def _one_dtype(arrays: Sequence[Any]) -> list[Any]:
 
 def settled(x: Det | Wide, where: str) -> Det | Wide:
     """An operand of a nonlinearity: it must neither grow nor vanish with the width."""
+    note_read(x)
     if x.exponent == 0:
         return x
     if x.exponent < 0 and (isinstance(x, Det) or _fluctuates(x.value)):  # a mean over the width that tends to 0
         return Det(tp.constant(np.zeros(finite_shape(x.layout))), x.layout)
+    if (exponents := noted()) is not None:
+        return _read_on(x, where, exponents)
     raise Refusal(_scaling_message(x, where))
+
+
+def _read_on(x: Det | Wide, where: str, exponents: Exponents) -> Det | Wide:
+    """The operand as if it were of order one, its own order noted."""
+    if isinstance(x, Wide):
+        exponents.unsettled.append(Unsettled(where, x.value, x.exponent))
+    return dataclasses.replace(x, exponent=Fraction(0))
 
 
 def _fluctuates(value: tp.Value) -> bool:
@@ -99,12 +110,13 @@ def nonlinearity(
     fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str
 ) -> Det | Wide:
     """φ of values: known where all are, else a Nonlin of the program."""
+    exponent = Fraction(0) if noted() is None else growth(fn, [x.exponent for x in operands])
     operands = [settled(x, where) for x in operands]
     shape = finite_shape(layout)
     if all(isinstance(x, Det) for x in operands):
-        return Det(tp.apply(fn, shape, *(x.known for x in operands), name=name), layout)
+        return Det(tp.apply(fn, shape, *(x.known for x in operands), name=name), layout, exponent)
     parts = tuple(x.value if isinstance(x, Wide) else x.known for x in operands)
-    return Wide(tp.Pointwise(shape, where, fn, parts, name), layout)
+    return Wide(tp.Pointwise(shape, where, fn, parts, name), layout, exponent)
 
 
 @rule(*UNARY, *NARY)
@@ -143,7 +155,7 @@ def total(operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | W
     # A sum over the width of centred terms is zero to first order, but its order still counts: it is random at √n.
     counted = [x for x in operands if x.exponent > 0 or not _is_zero(x)] or operands
     top = max(x.exponent for x in counted)
-    terms = [x for x in operands if x.exponent == top and not _is_zero(x)]
+    terms = [x for x in operands if (x.exponent == top or noted() is not None) and not _is_zero(x)]
     shape = finite_shape(layout)
     if not terms:
         return dataclasses.replace(zeros(layout), exponent=top)
@@ -154,7 +166,17 @@ def total(operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | W
     if len(terms) > 1 and any(map(_is_stopped, terms)):  # only together may it be the derivative of its value
         return nonlinearity(_add_arrays, "add", terms, layout, where)
     values = tuple(x.value if isinstance(x, Wide) else given(x, where) for x in terms)
-    return Wide(values[0] if len(values) == 1 else tp.Sum(shape, where, values), layout, top)
+    value = values[0] if len(values) == 1 else tp.Sum(shape, where, values)
+    if (exponents := noted()) is not None:
+        _note_terms(exponents, value, values, [x.exponent for x in terms])
+    return Wide(value, layout, top)
+
+
+def _note_terms(exponents: Exponents, value: tp.Value, values: Sequence[tp.Value], orders: Sequence[Fraction]) -> None:
+    for part, order in zip(values, orders, strict=True):
+        exponents.note_read(part, order)
+    if len(values) > 1:
+        exponents.note_terms(value, [order - max(orders) for order in orders])
 
 
 def _add_arrays(*arrays: Any) -> Any:
@@ -183,6 +205,7 @@ def multiply(x: Det | Wide, y: Det | Wide, layout: Layout, where: str) -> Det | 
         case Det(), Det():
             return Det(tp.apply(_multiply_arrays, shape, x.known, y.known, name="mul"), layout, exponent)
         case Wide(), Wide():
+            note_read(x, y)
             return Wide(tp.Product(shape, where, (*_factors(x.value), *_factors(y.value))), layout, exponent)
         case Wide(), Det():
             return Wide(_scaled(y.known, x.value, where), layout, exponent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -29,15 +29,17 @@ from widelimit.trace._abstract import (
     plain,
 )
 from widelimit.trace._dispatch import read_program
+from widelimit.trace._exponents import Exponents, noted, noting
 from widelimit.trace._jaxpr import trace
 from widelimit.trace._laws import Law, laws
 from widelimit.trace._layout import single_axis
 from widelimit.trace._place import place_leaf
-from widelimit.trace._scale import Scale
+from widelimit.trace._scale import Scale, fit
 from widelimit.trace._transposed import check_sharing
 from widelimit.trace._widths import traced_widths, tracing
 
-Rates = str | int | float | Mapping[str, str | int | float]
+Rate = str | int | float | Callable[[int], int | float]
+Rates = Rate | Mapping[str, Rate]
 DEFAULT_WIDTHS = (192, 384, 576)
 
 
@@ -62,6 +64,14 @@ def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int
         return _read(network, _example_shapes(example), learning_rates)
 
 
+def read_exponents(
+    network: Any, example: Any, learning_rates: Rates, widths: Sequence[int] | None
+) -> tuple[Reading, Exponents]:
+    """Read the network whatever its scaling, and note how everything grows with the width."""
+    with noting() as exponents:
+        return read(network, example, learning_rates, widths), exponents
+
+
 def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learning_rates: Rates) -> Reading:
     widths, (shapes, structure) = traced_widths(), example
     initial = [_traced_init(network, w) for w in widths]
@@ -83,7 +93,8 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     _check_output(traced[0][1])
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
-    check_sharing(tp.reachable(value))
+    if noted() is None:
+        check_sharing(tp.reachable(value))
     return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
 
 
@@ -156,7 +167,9 @@ def _rates(found: Mapping[str, Law], given: Rates, network: Any) -> dict[str, Sc
     }
 
 
-def _rate(path: str, law: Law, rate: str | int | float) -> Scale:
+def _rate(path: str, law: Law, rate: Rate) -> Scale:
+    if callable(rate):
+        return fit([float(rate(n)) for n in traced_widths()], traced_widths())
     if isinstance(rate, str):
         if rate != "ntk":
             raise ValueError(f'`wl.limit(..., learning_rates=...)`: {path!r} has {rate!r}; expected "ntk" or a number')
@@ -171,6 +184,10 @@ def _rate(path: str, law: Law, rate: str | int | float) -> Scale:
 def parameter(path: str, law: Law, rate: Scale) -> Parameter:
     """Variance and rate in common units n^exponent: the one of lower order is 0."""
     orders = [s.exponent for s in (law.variance, rate) if s.coefficient]
+    if noted() is not None:  # the order at initialisation; that of what is trained is told by the rate
+        return Parameter(
+            path, law.kind, law.mean, law.variance.coefficient, rate.coefficient, [*orders, Fraction(0)][0]
+        )
     exponent = max(orders, default=Fraction(0))
 
     def in_units(s: Scale) -> float:
@@ -230,6 +247,10 @@ def _finished(output: Any) -> tuple[tp.Value, tuple[int, ...]]:
             "the network's output is deterministic in the limit: it has no random last layer, or averages over the width (trivial limit). "
             "Is there an axis that scales with the width, and a readout `... @ w_out` at the end?"
         )
+    if (exponents := noted()) is not None:
+        exponents.note_read(output.value, output.exponent)
+        exponents.output = output.exponent
+        return output.value, ()
     if output.exponent != 0:
         raise Refusal(_output_scaling(output))
     if not output.value.is_gaussian:

@@ -13,6 +13,7 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._coupled import couples, reduced
+from widelimit.trace._exponents import note_read
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import check_whole_sum, on_axis, remap, single_axis
 from widelimit.trace._place import place
@@ -45,6 +46,7 @@ def summed(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
 
 def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where: str) -> Det:
     """Σ_α over a wide axis: n times the mean, to leading order (a law of large numbers: Moment)."""
+    note_read(x)
     layout = tuple(tuple(a for a in dim if not a.copies) if d in dims else dim for d, dim in enumerate(x.layout))
     fan = fan_in(copies)
     known = x.known if isinstance(x, Det) else _mean(x, copies, layout, where)
