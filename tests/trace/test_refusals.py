@@ -238,9 +238,87 @@ def test_a_product_of_weights():
 def test_a_random_number_for_all():
     refused(
         lambda p, x: readout(p, relu(p["g"] * (x @ p["w"]))),
-        r"test_refusals.py:\d+.*a random number .* meets every coordinate of a wide vector.*not a Gaussian process",
+        r"test_refusals.py:\d+.*the parameter 'g' holds random or trained numbers.*not a Gaussian process.*`learning_rates={'g': 0}`",
         g=lambda n: (),
     )
+
+
+def scaled(apply, **arguments):
+    """The limit of a network with a number `t` that starts at one."""
+    body = drawn(lambda n: {"w": (3, n), "u": (n, n), "v": (n, 1)})
+    return wl.limit(wl.Network(lambda key, n: body(key, n) | {"t": jnp.ones(())}, apply), **arguments)
+
+
+def residual_gate(p, x):
+    h = x @ p["w"]
+    return readout(p, h + p["t"] * relu(h))
+
+
+NUMBERS = {
+    "residual gate": (residual_gate, X),
+    "shift": (lambda p, x: readout(p, relu(x @ p["w"] + p["t"])), X),
+    "temperature of the output": (lambda p, x: readout(p, relu(x @ p["w"])) / p["t"], X),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_trained(name):
+    """Its tangent kernel is random; frozen, it is a number like others."""
+    apply, example = NUMBERS[name]
+    with pytest.raises(wl.Refusal, match=r"test_refusals.py:\d+.*"):
+        scaled(apply, example=example, learning_rates={"t": 1.0})
+    assert scaled(apply, example=example)
+
+
+def test_a_trained_bias_of_the_output():
+    """It is a random number for all, but adds to the output."""
+    frozen, trained = (
+        scaled(lambda p, x: readout(p, relu(x @ p["w"])) + p["t"], example=X, learning_rates={"t": rate})
+        for rate in (0.0, 2.0)
+    )
+    np.testing.assert_allclose(trained(X[None]).ntk - frozen(X[None]).ntk, 2.0, rtol=1e-12)
+
+
+def gated(scale):
+    """A mixture of two experts whose gate sees a hidden layer."""
+
+    def apply(p, x):
+        h = relu(x @ p["w"])
+        gate = jax.nn.softmax(h @ p["gate"] * scale(h.size))
+        return readout(p, jnp.einsum("e,ei->i", gate, jnp.einsum("i,eij->ej", h, p["experts"]) / h.size**0.5))
+
+    return network(apply, gate=lambda n: (n, 2), experts=lambda n: (2, n, n))
+
+
+def test_experts_mixed_by_random_gates():
+    with pytest.raises(wl.Refusal, match=r"random numbers made at .* from the parameters 'gate' are shared by every coordinate"):
+        wl.limit(gated(lambda n: n**-0.5), X)
+
+
+def test_experts_mixed_by_averages():
+    """Logits of order n^{-1/2} vanish, and the experts are averaged: half the variance of one."""
+    mixed = wl.limit(gated(lambda n: 1 / n), X)(X[None])
+    one = wl.limit(network(lambda p, x: readout(p, relu(x @ p["w"]) @ p["u"] / len(p["u"]) ** 0.5)), X)(X[None])
+    np.testing.assert_allclose(mixed.nngp, one.nngp / 2, rtol=1e-12)
+    np.testing.assert_allclose(mixed.ntk, one.ntk / 2, rtol=1e-12)
+
+
+def test_an_adapter_that_starts_at_zero():
+    """x (W + A B) with B = 0 of rank two: nothing is added while B is frozen; trained, its tangent kernel is random."""
+
+    def limit(rates):
+        body = drawn(lambda n: {"w": (3, n), "u": (n, n), "v": (n, 1), "a": (n, 2)})
+
+        def apply(p, x):
+            h = relu(x @ p["w"])
+            return readout(p, relu(h @ p["u"] / h.size**0.5 + (h @ p["a"] / h.size**0.5) @ p["b"]))
+
+        net = wl.Network(lambda key, n: body(key, n) | {"b": jnp.zeros((2, n))}, apply)
+        return wl.limit(net, X, learning_rates=rates)
+
+    assert limit("ntk")
+    with pytest.raises(wl.Refusal, match="the weight 'b' sums over only 2 coordinates.*a bottleneck"):
+        limit({"b": 1.0})
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------------------

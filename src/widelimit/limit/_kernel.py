@@ -100,8 +100,8 @@ def _read(net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[
     """Read the network; where rates given as numbers are what makes it diverge, say so."""
     try:
         return trace.read(net, example, learning_rates, widths)
-    except trace.Refusal as error:
-        if learning_rates == "ntk" or "n^" not in str(error):  # not of the rates, or not of how something scales
+    except trace.ScalingRefusal as error:
+        if learning_rates == "ntk":
             raise
         reading = _readable(net, example, widths)
         if reading is None:

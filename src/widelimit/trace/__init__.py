@@ -1,7 +1,7 @@
 """From the code of a network to its Tensor Program."""
 
 from widelimit.program import ingredients, reachable
-from widelimit.trace._abstract import Parameter, Refusal
+from widelimit.trace._abstract import Parameter, Refusal, ScalingRefusal
 from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
 from widelimit.trace._exponents import Exponents, Unsettled
 from widelimit.trace._jaxpr import opened
@@ -23,6 +23,7 @@ __all__ = [
     "Reading",
     "Refusal",
     "Scale",
+    "ScalingRefusal",
     "Unsettled",
     "cut",
     "ingredients",

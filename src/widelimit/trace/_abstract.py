@@ -142,9 +142,24 @@ class Segmented:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Modulated:
+    """A parameter times factors, entry by entry, whose product with a vector is yet to come: g · v / |v|, v · h.
+
+    All have one rank; a factor may have size one, or be constant, along dimensions of the parameter.
+    """
+
+    leaf: Leaf
+    factors: tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Randomness:
     """A random key or what is drawn from it while the network is applied."""
 
 
 class Refusal(ValueError):
     """The network, or a step of it, has no limit that widelimit can give; the message says where, why and what to write."""
+
+
+class ScalingRefusal(Refusal):
+    """Something grows or vanishes with the width."""

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, finite_axes, finite_shape
+from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Wide, axes, finite_axes, finite_shape
 from widelimit.trace._exponents import note_read, noted
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import check_whole_sum, common_split, split_dims, unfold
+from widelimit.trace._layout import check_whole_sum, common_split, random_numbers, split_dims, unfold
 from widelimit.trace._parallel import is_parallel, parallel_product
 from widelimit.trace._place import given, place, place_leaf, zeros
 from widelimit.trace._structural import remap_constant
@@ -74,7 +74,8 @@ def _one_vector(a: Leaf, b: Leaf, where: str) -> tuple[Any, Any]:
         return a, place_leaf(b, None, where)
     raise Refusal(
         f"at {where}: the product of two parameters ({a.parameter.path!r} and {b.parameter.path!r}) has no rule; "
-        "apply them to a vector one after the other"
+        "apply them to a vector one after the other. (A spectral norm of a weight, by power iteration, is no average over its "
+        "entries; normalise its rows, as weight normalisation does, or divide by a number.)"
     )
 
 
@@ -177,6 +178,8 @@ def _same_split(a: Det | Wide, b: Det | Wide, dims: Dims, where: str) -> tuple[D
 
 def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: str) -> Det | Wide:
     """A finite-linear image A h, A known from the example (attention weights, an adjacency matrix)."""
+    if tp.is_zero(known.known):  # an adapter whose second factor starts at zero
+        return zeros(_product_layout(known, x, dims, known_first=known_first))
     known, x = _meet(known, x, dims, where)
     pairs = list(zip(dims.batch[0], dims.batch[1], strict=True))
     free_known, free_x = dims.free(0, len(known.layout)), dims.free(1, len(x.layout))
@@ -194,6 +197,13 @@ def known_product(known: Det, x: Wide, dims: Dims, *, known_first: bool, where: 
         x, layout, matrix, _Mix(contracted, shared, len(new), dims, free_x, len(batch), known_first, tuple(labels))
     )
     return Wide(tp.image(x.value, maps, finite_shape(layout)), layout, x.exponent + known.exponent)
+
+
+def _product_layout(known: Det, x: Wide, dims: Dims, *, known_first: bool) -> Layout:
+    mine = [known.layout[d] for d in dims.free(0, len(known.layout))]
+    others = [x.layout[d] for d in dims.free(1, len(x.layout))]
+    batch = [x.layout[d] or known.layout[e] for e, d in zip(*dims.batch, strict=True)]
+    return tuple([*batch, *mine, *others] if known_first else [*batch, *others, *mine])
 
 
 def _meet(known: Det, x: Wide, dims: Dims, where: str) -> tuple[Det, Wide]:
@@ -405,8 +415,12 @@ def _contract_copies(a: Wide, b: Wide, dims: Dims, where: str) -> tuple[Wide, Wi
         y for d in dims.free(1, len(b.layout)) for y in b.layout[d]
     ]
     if any(x.copies for x in left) or not any(x.wide for x in summed):
+        random = [x for x in (a, b) if not any(axis.wide for axis in axes(x.layout))]
+        if random:
+            raise Refusal(random_numbers(random[0], where))
         raise Refusal(
             f"at {where}: a product of two random vectors that is not a sum over their whole width: what is left of it stays random "
-            "(an average over a fixed number of coordinates, or an outer product of widths)"
+            "(an average over a fixed number of coordinates, an outer product of widths, or weights that are themselves computed from "
+            "random vectors, as a hypernetwork makes them)"
         )
     return a, b, summed

@@ -85,7 +85,7 @@ def _positions(x: Wide, dims: Sequence[int], step: Step) -> Wide:
         if any(a.wide for a in x.layout[d]):
             raise Refusal(
                 f"at {step.where}: `{step.name}` of random values along the width is no coordinatewise function (no Tensor Program "
-                "has it). Over positions it is read; over the width use a mean, or a norm."
+                "has it; a softmax over the width shifts by its maximum). Over positions it is read; over the width use a mean, or a norm."
             )
         for i, a in enumerate(x.layout[d]):
             x = unfold(x, d, i, step.where) if a.copies else x
@@ -120,13 +120,13 @@ def pooled(step: Step, x: Any) -> Det | Wide:
         )
     ]
     slid = [d for d, w in enumerate(windows) if not w.trivial]
-    x = place(x, None, step.where)
+    x = settled(place(x, None, step.where), step.where)
     if isinstance(x, Det):
         return _known(step, x)
     if any(windows[d].base_dilation != 1 for d in slid):
         raise Refusal(f"at {step.where}: `{step.name}` with dilation of its input has no rule")
     _check_count(int(np.prod([windows[d].size for d in slid])), step)
-    x = _positions(settled(x, step.where), slid, step)
+    x = _positions(x, slid, step)
     for d in slid:
         x = single_axis(x, d, step.where)
     taps = [_taps(windows[d], x.layout[d][0].size if x.layout[d] else 1) for d in slid]
@@ -197,10 +197,10 @@ def _masked(
 def cumulative(step: Step, x: Any) -> Det | Wide:
     """Position t reads the positions up to t: all of them are operands, the later ones masked."""
     dim, (op, empty) = int(step.params["axis"]), _CUMULATIVE[step.name]
-    x = place(x, None, step.where)
+    x = settled(place(x, None, step.where), step.where)
     if isinstance(x, Det):
         return _known(step, x)
-    x = single_axis(_positions(settled(x, step.where), [dim], step), dim, step.where)
+    x = single_axis(_positions(x, [dim], step), dim, step.where)
     if not x.layout[dim]:
         return x
     axis, size = finite_axes(x.layout, dim)[0], x.layout[dim][0].size

@@ -34,6 +34,7 @@ from widelimit.trace._abstract import (
 )
 from widelimit.trace._custom import check_derivative
 from widelimit.trace._jaxpr import Body, Step, Walker
+from widelimit.trace._modulated import at_once, modulated
 from widelimit.trace._place import as_det
 from widelimit.trace._segments import segmented
 from widelimit.trace._table import REFUSED, RULES
@@ -50,7 +51,8 @@ _OWN_RULE = frozenset(_STRUCTURAL.split()) | frozenset(
 
 def read_program(bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "") -> list[Any]:
     """The abstract values that a program (one body a width) makes of its inputs."""
-    return Walker(dispatch, _lift, _enter).walk(bodies, inputs, caller)
+    outputs = Walker(dispatch, _lift, _enter).walk(bodies, inputs, caller)
+    return [at_once(x, caller) for x in outputs]
 
 
 def _lift(values: Sequence[Any]) -> Concrete | Randomness:
@@ -81,6 +83,8 @@ def _outputs(step: Step, operands: list[Any]) -> Any:
         return _random(step, operands)
     if all(isinstance(x, Concrete) for x in operands) and step.name not in ("scan", "cond"):
         return _evaluated(step, operands)
+    if (found := modulated(step, operands, dispatch)) is not None:
+        return found
     if any(isinstance(x, Segmented) for x in operands):
         return segmented(step, operands, dispatch)
     if step.name not in _OWN_RULE and (known := _all_known(step, operands)) is not None:

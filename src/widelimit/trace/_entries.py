@@ -57,7 +57,7 @@ class Ledger:
 
         def make() -> np.ndarray:
             blocks = [self._block(name, math.prod(shape)) for name in names]
-            return np.concatenate(blocks or [np.zeros(0, np.int32)]).reshape(*keys.shape, *shape)
+            return np.concatenate(blocks or [np.zeros(0, np.int32)]).reshape((*keys.shape, *shape))
 
         return Entries(make, frozenset(names), len(set(names)) == len(names))
 

@@ -130,26 +130,45 @@ class Walker:
     lift: Lift
     enter: Callable[[Step, list[Any]], None] = lambda step, values: None
 
-    def walk(self, bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "") -> list[Any]:
-        """Walk the programs of all widths in step."""
-        environment = _bind_inputs(bodies, inputs, self.lift)
+    def walk(
+        self, bodies: Sequence[Body], inputs: Sequence[Any], caller: str = "", wanted: Sequence[bool] | None = None
+    ) -> list[Any]:
+        """Walk the programs of all widths in step; what no wanted output needs is passed over (None where not wanted)."""
+        first, environment = bodies[0].jaxpr, _bind_inputs(bodies, inputs, self.lift)
+        wanted = [True] * len(first.outvars) if wanted is None else wanted
 
         def read(atoms: Sequence[Any]) -> Any:
             if isinstance(atoms[0], core.Literal):
                 return self.lift([np.asarray(a.val, a.aval.dtype) for a in atoms])
             return environment[atoms[0]]
 
+        used = _used(first, wanted)
         for eqns in _in_step([b.jaxpr.eqns for b in bodies]):
-            step = Step(tuple(eqns), caller)
-            values = [read(atoms) for atoms in zip(*(e.invars for e in eqns), strict=True)]
-            environment.update(zip(eqns[0].outvars, self._step(step, values), strict=True))
-        return [read(atoms) for atoms in zip(*(b.jaxpr.outvars for b in bodies), strict=True)]
+            needed = [v in used for v in eqns[0].outvars]
+            if any(needed):
+                values = [read(atoms) for atoms in zip(*(e.invars for e in eqns), strict=True)]
+                found = self._step(Step(tuple(eqns), caller), values, needed)
+                environment.update(zip(eqns[0].outvars, found, strict=True))
+        outputs = zip(*(b.jaxpr.outvars for b in bodies), strict=True)
+        return [read(atoms) if one else None for atoms, one in zip(outputs, wanted, strict=True)]
 
-    def _step(self, step: Step, values: list[Any]) -> list[Any]:
+    def _step(self, step: Step, values: list[Any], needed: Sequence[bool]) -> list[Any]:
         if step.name not in _CALLS:
             return self.rule(step, values)
         self.enter(step, values)
-        return self.walk(step.bodies(_CALLS[step.name]), values, step.where)
+        return self.walk(step.bodies(_CALLS[step.name]), values, step.where, needed)
+
+
+def _used(jaxpr: Any, wanted: Sequence[bool]) -> set[Any]:
+    """The variables that the wanted outputs are computed from (running averages, say, are computed for nobody).
+
+    Every operand of a needed call is read, whether or not its body needs it.
+    """
+    used = {v for v, one in zip(jaxpr.outvars, wanted, strict=True) if one and not is_literal(v)}
+    for eqn in reversed(jaxpr.eqns):
+        if any(v in used for v in eqn.outvars):
+            used.update(v for v in eqn.invars if not is_literal(v))
+    return used
 
 
 def walk(bodies: Sequence[Body], inputs: Sequence[Any], rule: Rule, lift: Lift, caller: str = "") -> list[Any]:

@@ -207,14 +207,46 @@ def _inside(x: Wide, y: Wide) -> bool:
 
 
 def _repeated_message(repeated: Sequence[Wide], where: str) -> str:
-    if any(not any(a.copies for a in axes(x.layout)) for x in repeated):
-        return (
-            f"at {where}: a random number (a trainable scalar, a gate, one coordinate) meets every coordinate of a "
-            "wide vector: the output stays "
-            "random through it, and so does its tangent kernel; not a Gaussian process. Start it at a constant and freeze it "
-            "(`learning_rates={path: 0}`), or give it the width's axis."
-        )
+    shared = [x for x in repeated if not any(a.copies for a in axes(x.layout))]
+    if shared:
+        return random_numbers(shared[0], where)
     return f"at {where}: a random vector is repeated along another wide axis; widelimit has no rule for an outer product of widths"
+
+
+def random_numbers(x: Wide, where: str) -> str:
+    """Why numbers that are random and of no width must not multiply what has one."""
+    drawn = drawn_from(x.value)
+    if drawn:
+        return (
+            f"at {where}: the parameter {drawn.path!r} holds random or trained numbers (a trainable scalar, a temperature, a "
+            "residual gate) that multiply or shift whole random vectors: the output, or its tangent kernel, stays random through them in "
+            "the limit; not a Gaussian process. Start it at a constant and freeze it "
+            f"(`learning_rates={{{drawn.path!r}: 0}}`), or give it the width's axis."
+        )
+    sources = ", ".join(sorted({repr(path) for path in _drawn_inside(x.value)}))
+    return (
+        f"at {where}: random numbers made at {x.value.where} (a gate, mixing or attention weights, one coordinate) from the "
+        f"parameters {sources} are shared by every coordinate of a wide vector: the output stays random through them in the limit, "
+        "and so does its tangent kernel; not a Gaussian process. Compute them from the example alone or from a mean over the width "
+        "(products scaled by 1/n), freeze parameters of no width at constants, or give the numbers the width's axis."
+    )
+
+
+def _drawn_inside(value: tp.Value) -> set[str]:
+    """The parameters drawn or multiplied last in the nonlinear chain that a value ends."""
+    if isinstance(value, tp.Vector | tp.MatMul):
+        return {value.weight.path}
+    return set().union(*map(_drawn_inside, value.parts))
+
+
+def drawn_from(value: tp.Value) -> tp.Weight | None:
+    """The parameter that a value is, up to known numbers and positions."""
+    while isinstance(value, tp.Image | tp.Scaled):
+        value = value.h
+    if isinstance(value, tp.Sum):
+        found = [drawn_from(t) for t in value.terms if not isinstance(t, tp.Given)]
+        return found[0] if len(found) == 1 else None
+    return value.weight if isinstance(value, tp.Vector) else None
 
 
 def spread_to(x: Placed, layout: Layout, where: str) -> Placed:

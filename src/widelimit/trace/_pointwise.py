@@ -12,10 +12,10 @@ import numpy as np
 from jax import lax
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Det, Layout, Leaf, Refusal, Wide, axes, finite_shape
+from widelimit.trace._abstract import Det, Layout, Leaf, Refusal, ScalingRefusal, Wide, axes, finite_shape
 from widelimit.trace._exponents import Exponents, Unsettled, growth, note_read, noted
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import align
+from widelimit.trace._layout import align, drawn_from, random_numbers
 from widelimit.trace._place import given, place, rescaled, scalar, zeros
 from widelimit.trace._scale import Scale
 from widelimit.trace._table import rule
@@ -68,11 +68,16 @@ def settled(x: Det | Wide, where: str) -> Det | Wide:
     note_read(x)
     if x.exponent == 0:
         return x
-    if x.exponent < 0 and (isinstance(x, Det) or _fluctuates(x.value)):  # a mean over the width that tends to 0
-        return Det(tp.constant(np.zeros(finite_shape(x.layout))), x.layout)
+    if x.exponent < 0 and _tends_to_zero(x):
+        return zeros(x.layout)
     if (exponents := noted()) is not None:
         return _read_on(x, where, exponents)
-    raise Refusal(_scaling_message(x, where))
+    raise ScalingRefusal(_scaling_message(x, where))
+
+
+def _tends_to_zero(x: Det | Wide) -> bool:
+    """Of what shrinks with the width: means over it, and numbers that all its coordinates share (the logits of a gate)."""
+    return isinstance(x, Det) or _fluctuates(x.value) or not any(a.wide for a in axes(x.layout))
 
 
 def _read_on(x: Det | Wide, where: str, exponents: Exponents) -> Det | Wide:
@@ -206,10 +211,18 @@ def multiply(x: Det | Wide, y: Det | Wide, layout: Layout, where: str) -> Det | 
             return Det(tp.apply(_multiply_arrays, shape, x.known, y.known, name="mul"), layout, exponent)
         case Wide(), Wide():
             note_read(x, y)
+            _check_numbers(x, y, where)
             return Wide(tp.Product(shape, where, (*_factors(x.value), *_factors(y.value))), layout, exponent)
         case Wide(), Det():
             return Wide(_scaled(y.known, x.value, where), layout, exponent)
     return Wide(_scaled(x.known, y.value, where), layout, exponent)
+
+
+def _check_numbers(x: Wide, y: Wide, where: str) -> None:
+    """Where neither has a width, a parameter multiplies what is random: the output, say, by a temperature."""
+    for a, b in ((x, y), (y, x)):
+        if not any(axis.copies for axis in axes(a.layout)) and drawn_from(a.value) and not drawn_from(b.value):
+            raise Refusal(random_numbers(a, where))
 
 
 def _is_one(known: tp.Known) -> bool:
@@ -250,8 +263,11 @@ def div(step: Step, x: Any, y: Any) -> Any:
     (a, b), layout = aligned(step, (x, y))
     if isinstance(b, Wide):
         return nonlinearity(elementwise(step), "div", (a, b), layout, step.where)
-    inverse = Det(tp.apply(_invert, b.known.shape, b.known, name="reciprocal"), b.layout, -b.exponent)
-    return multiply(a, inverse, layout, step.where)
+    return multiply(a, inverse(b), layout, step.where)
+
+
+def inverse(x: Det) -> Det:
+    return Det(tp.apply(_invert, x.known.shape, x.known, name="reciprocal"), x.layout, -x.exponent)
 
 
 def _invert(a: Any) -> Any:

@@ -21,6 +21,7 @@ from widelimit.trace._abstract import (
     Parameter,
     Randomness,
     Refusal,
+    ScalingRefusal,
     Segmented,
     Sizes,
     Wide,
@@ -94,7 +95,7 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
     if noted() is None:
-        check_sharing(tp.reachable(value))
+        check_sharing(value)
     return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
 
 
@@ -252,7 +253,7 @@ def _finished(output: Any) -> tuple[tp.Value, tuple[int, ...]]:
         exponents.output = output.exponent
         return output.value, ()
     if output.exponent != 0:
-        raise Refusal(_output_scaling(output))
+        raise ScalingRefusal(_output_scaling(output))
     if not output.value.is_gaussian:
         raise Refusal(
             f"the network's output is a nonlinear function of Gaussians (made at {output.value.where}): not a Gaussian process. "

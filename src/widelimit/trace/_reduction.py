@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Det, Layout, Refusal, Wide, finite_axes, finite_shape
+from widelimit.trace._abstract import Axis, Det, Refusal, Wide, finite_axes, finite_shape
 from widelimit.trace._coupled import couples, reduced
 from widelimit.trace._exponents import note_read
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import check_whole_sum, on_axis, remap, single_axis
+from widelimit.trace._layout import check_whole_sum, on_axis, remap, single_axis, unfold
 from widelimit.trace._place import place
 from widelimit.trace._pointwise import nonlinearity, settled
 from widelimit.trace._structural import remap_constant
@@ -28,11 +27,20 @@ def reduce_sum(step: Step, x: Any) -> Any:
     return summed(place(x, None, step.where), tuple(step.params["axes"]), step.where)
 
 
+@rule("psum")
+def psum(step: Step, x: Any) -> Any:
+    """A sum over an axis that `vmap` names (batch normalisation in Equinox) is a sum over positions."""
+    if not all(isinstance(axis, int) for axis in step.params["axes"]) or step.params["axis_index_groups"] is not None:
+        raise Refusal(f"at {step.where}: `psum` over devices; `apply` must be the network of one example on one device")
+    return reduce_sum(step, x)
+
+
 def summed(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
     """Σ over dimensions: copies first, then positions."""
+    x = _replicas_numbered(x, dims, where)
     copies = [a for d in dims for a in x.layout[d] if a.copies]
     check_whole_sum(x, dims if copies else (), where)
-    x = _sum_copies(x, dims, copies, where) if copies else x
+    x = _sum_copies(x, dims, copies) if copies else x
     maps, gone, kept = [], [], 0
     for d in range(len(x.layout)):
         for i in finite_axes(x.layout, d):
@@ -44,42 +52,35 @@ def summed(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
     return remap(x, [*maps, *gone], tuple(dim for d, dim in enumerate(x.layout) if d not in dims))
 
 
-def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where: str) -> Det:
+def _replicas_numbered(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
+    """A sum over a fixed number of independent coordinates (a group of channels, heads) is one over positions."""
+    if isinstance(x, Det) or any(a.wide for d in dims for a in x.layout[d]):
+        return x
+    for d in dims:
+        for i, axis in enumerate(x.layout[d]):
+            x = unfold(x, d, i, where) if axis.copies else x
+    return x
+
+
+def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis]) -> Det:
     """Σ_α over a wide axis: n times the mean, to leading order (a law of large numbers: Moment)."""
     note_read(x)
     layout = tuple(tuple(a for a in dim if not a.copies) if d in dims else dim for d, dim in enumerate(x.layout))
     fan = fan_in(copies)
-    known = x.known if isinstance(x, Det) else _mean(x, copies, layout, where)
+    known = x.known if isinstance(x, Det) else _mean(x.value)
     if fan.coefficient != 1:
         known = tp.apply(lambda a: jnp.asarray(a) * fan.coefficient, known.shape, known, name=f"{fan.coefficient:.4g}·")
     return Det(known, layout, x.exponent + fan.exponent)
 
 
-def _mean(x: Wide, copies: list[Axis], layout: Layout, where: str) -> tp.Known:
-    if not any(a.wide for a in copies):
-        raise Refusal(
-            f"at {where}: a sum over {math.prod(a.size for a in copies)} independent coordinates (heads, outputs) "
-            "stays random; sum over the width, or multiply by a weight"
-        )
-    if any(a.copies for dim in layout for a in dim if a.wide):
-        raise Refusal(f"at {where}: a sum over one of two wide axes has no rule")
-    value = x.value
-    if isinstance(value, tp.Product) and any(_drawn(f) for f in value.factors):
-        raise Refusal(
-            f"at {where}: a readout written as a sum of products with a parameter (`(v * h).sum()`); write it as a product, `v @ h`"
-        )
+def _mean(value: tp.Value) -> tp.Known:
+    """E Z: coordinates are iid along all wide axes, so that a mean over one of two is the same along the other."""
     if value.is_centred:
         return tp.constant(np.zeros(value.shape))
     if isinstance(value, tp.Product) and len(value.factors) == 2:
         a, b = value.factors
         return tp.Moment(value.shape, a, b, tuple(range(len(b.shape))))
     return tp.Moment(value.shape, value)
-
-
-def _drawn(value: tp.Value) -> bool:
-    while isinstance(value, tp.Image | tp.Scaled):
-        value = value.h
-    return isinstance(value, tp.Vector)
 
 
 @rule(
@@ -95,8 +96,7 @@ def _drawn(value: tp.Value) -> bool:
     "top_k",
 )
 def reduce_nonlinear(step: Step, *operands: Any) -> Any:
-    x = place(operands[0], None, step.where)
-    x = settled(x, step.where) if isinstance(x, Wide) else x
+    x = _settled(place(operands[0], None, step.where), step)
     if not isinstance(x, Wide):
         return known_reduction(step, x)
     if couples(step.name):
@@ -105,6 +105,10 @@ def reduce_nonlinear(step: Step, *operands: Any) -> Any:
         f"at {step.where}: `{step.name}` of random values has no rule. Over the width it is no coordinatewise function (no Tensor "
         "Program has it); over positions `max`, `min`, `prod`, pooling and softmax are read."
     )
+
+
+def _settled(x: Det | Wide, step: Step) -> Det | Wide:
+    return settled(x, step.where) if isinstance(x, Wide) else x
 
 
 def known_reduction(step: Step, x: Det) -> Det:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -103,15 +103,35 @@ def _are_transposes(a: tp.Weight, b: tp.Weight) -> bool:
     return a.block == b.block and len(a.contracted) == len(b.contracted) == 1 and not a.contracted & b.contracted
 
 
-def check_sharing(values: Sequence[tp.Value]) -> None:
-    """Uses of one parameter must be alike, or a matrix and its transpose."""
+def check_sharing(output: tp.Value) -> None:
+    """Uses of one parameter must be alike, or a matrix and its transpose.
+
+    The averages that its entries have by themselves (norms of rows) are no use: they are the same for every draw.
+    """
     uses: dict[str, dict[Any, tp.MatMul | tp.Vector]] = {}
-    for value in values:
+    for value in _outside_averages(output):
         if isinstance(value, tp.MatMul | tp.Vector):
             uses.setdefault(value.weight.path, {})[value.weight.contracted] = value
     for orientations in uses.values():
         for a, b in itertools.combinations(orientations.values(), 2):
             _check_pair(a, b)
+
+
+def _outside_averages(output: tp.Value) -> list[tp.Value]:
+    """The values that the output is made of, but for those in Moments of no product with a weight."""
+    found, seen, stack = [], set(), [output]
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen and not (isinstance(node, tp.Moment) and not _has_products(node)):
+            seen.add(id(node))
+            found += [node] if isinstance(node, tp.Value) else []
+            stack.extend(tp.ingredients(node))
+    return found[::-1]
+
+
+def _has_products(moment: tp.Moment) -> bool:
+    values = [v for v in (moment.left, moment.right) if v is not None]
+    return any(isinstance(v, tp.MatMul) for value in values for v in tp.reachable(value))
 
 
 def _check_pair(a: tp.MatMul | tp.Vector, b: tp.MatMul | tp.Vector) -> None:
