@@ -122,7 +122,9 @@ def flax_lecun_normal():
     return wl.from_flax(lambda w, rngs: MLP(w, rngs, nnx.initializers.lecun_normal(), normal(0.5), inputs=32))
 
 
-@row("perceptron, constant biases, trained", source="flax.nnx", x=VECTORS, limit={"learning_rates": {"hidden/bias": 1.0}})
+@row(
+    "perceptron, constant biases, trained", source="flax.nnx", x=VECTORS, limit={"learning_rates": {"hidden/bias": 1.0}}
+)
 def flax_constant_bias():
     normal, constant = nnx.initializers.variance_scaling(2.0, "fan_in", "normal"), nnx.initializers.constant(0.1)
     return wl.from_flax(lambda width, rngs: MLP(width, rngs, normal, constant))

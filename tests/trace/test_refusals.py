@@ -291,7 +291,9 @@ def gated(scale):
 
 
 def test_experts_mixed_by_random_gates():
-    with pytest.raises(wl.Refusal, match=r"random numbers made at .* from the parameters 'gate' are shared by every coordinate"):
+    with pytest.raises(
+        wl.Refusal, match=r"random numbers made at .* from the parameters 'gate' are shared by every coordinate"
+    ):
         wl.limit(gated(lambda n: n**-0.5), X)
 
 
@@ -317,7 +319,7 @@ def test_an_adapter_that_starts_at_zero():
         return wl.limit(net, X, learning_rates=rates)
 
     assert limit("ntk")
-    with pytest.raises(wl.Refusal, match="the weight 'b' sums over only 2 coordinates.*a bottleneck"):
+    with pytest.raises(wl.Refusal, match=r"the weight 'b' sums over only 2 coordinates.*a bottleneck"):
         limit({"b": 1.0})
 
 

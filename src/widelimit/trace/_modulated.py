@@ -20,7 +20,15 @@ from widelimit.trace._reduction import summed
 from widelimit.trace._widths import traced_widths
 
 Dispatch = Callable[[Step, list[Any]], list[Any]]
-_ALIKE = ("transpose", "convert_element_type", "copy")  # done to the parameter and to its factors
+_ALIKE = (
+    "transpose",
+    "convert_element_type",
+    "copy",
+    "broadcast_in_dim",
+    "reshape",
+    "squeeze",
+    "expand_dims",
+)  # done to the parameter and to its factors
 
 
 def modulated(step: Step, operands: list[Any], dispatch: Dispatch) -> Any | None:
