@@ -19,7 +19,7 @@ def mixing(**shapes):
 
 def test_token_mixing_is_refused_with_what_to_write():
     with pytest.raises(
-        wl.Refusal, match="'t' mixes positions, and all coordinates of a wide axis share it.*known numbers"
+        wl.Refusal, match=r"'t' mixes positions, and all coordinates of a wide axis share it.*known numbers"
     ):
         wl.limit(mixing(), TOKENS[0])
 
