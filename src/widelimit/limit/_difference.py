@@ -145,7 +145,7 @@ def _of_vectors(recursion: Any, r: Request) -> Gap:
 
 def _of_images(recursion: Any, r: Request) -> Gap:
     """The image of the gap, where the maps only move positions; between a position and a zero, the other's second moment."""
-    if not all(m.selection for x in (r.u, r.v) for m in maps_of(x)):
+    if not all(_traceable(m) for x in (r.u, r.v) for m in maps_of(x)):
         return None
     inner = sources(r)
     gap = recursion.gap(inner)
@@ -159,13 +159,18 @@ def _of_images(recursion: Any, r: Request) -> Gap:
     return gap if there[0] is None else gap + k22 * (1 - into(there[0].astype(gap.dtype), r))
 
 
+def _traceable(m: tp.AxisMap) -> bool:
+    """Whether a map only moves positions, and where it puts zeros does not depend on the example."""
+    return m.selection and (m.matrix is None or m.key[-1] is None)
+
+
 def _occupied(value: tp.Value) -> Array | None:
     """1 where an image reads a position, 0 where it is padded; None where it reads one everywhere."""
     maps = maps_of(value)
-    if not any(isinstance(m.key, tuple) and m.key[0] in ("pad", "pick") for m in maps):
+    if not any(isinstance(m.key, tuple) and m.key[0] in ("pad", "pick", "read") for m in maps):
         return None
     with jax.ensure_compile_time_eval():
-        ones = np.asarray(tp.apply_maps(jnp.ones(source_of(value).shape), maps, lambda m: m))
+        ones = np.asarray(tp.apply_maps(jnp.ones(source_of(value).shape), maps, lambda m: np.zeros(m.shape, int)))
     return None if ones.all() else jnp.asarray(ones)
 
 

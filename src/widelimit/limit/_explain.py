@@ -9,6 +9,7 @@ from typing import Any
 
 from widelimit import gaussian, trace
 from widelimit import program as tp
+from widelimit.limit._filters import linear_in_filters
 from widelimit.limit._fuse import fused, one_function, opened
 from widelimit.limit._positions import moves_only
 
@@ -45,8 +46,14 @@ class Explanation:
 
 
 def explain(reading: trace.Reading, accuracy: float) -> Explanation:
-    found = [_explained(factors, accuracy) for v in outermost(reading.output) for factors in independent_factors(v)]
+    found = [_explained(factors, accuracy) for factors in _integrated(reading.output)]
     return Explanation(tuple(dict.fromkeys(found)), tuple(_notes(reading)))
+
+
+def _integrated(output: tp.Value) -> list[tuple[tp.Value, ...]]:
+    """What is integrated over Gaussians, a tuple of factors each: not the second moments of depthwise convolutions."""
+    groups = [factors for v in outermost(output) for factors in independent_factors(v)]
+    return [factors for factors in groups if len(factors) > 1 or not linear_in_filters(factors[0])]
 
 
 def outermost(output: tp.Value) -> list[tp.Value]:
@@ -137,14 +144,14 @@ class ApproximationWarning(UserWarning):
 
 def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
     """Nonlinearities of several dependent Gaussians whose integration rule does not reach the accuracy."""
-    groups = [factors for v in outermost(reading.output) for factors in independent_factors(v)]
+    groups = _integrated(reading.output)
     coupled = [_explained(factors, accuracy) for factors in groups if len(fused(factors).bases) > 1]
     return [f"accuracy {accuracy:g} is not reached: {e}" for e in coupled if e.error > accuracy]
 
 
 def missed(reading: trace.Reading) -> list[str]:
     """Nonlinearities of one Gaussian of which an expectation that was computed misses the accuracy."""
-    found = [(fused(f), f) for v in outermost(reading.output) for f in independent_factors(v)]
+    found = [(fused(f), f) for f in _integrated(reading.output)]
     shares = [(gaussian.missed(phi.phi), phi, factors) for phi, factors in found if len(phi.bases) == 1]
     return list(dict.fromkeys(_missed(share, factors) for share, _, factors in shares if share))
 
@@ -158,7 +165,8 @@ def _missed(share: float, factors: tuple[tp.Value, ...]) -> str:
 
 def approximations(reading: trace.Reading) -> list[str]:
     """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
-    narrow = {v.weight.path: _narrow(v) for v in tp.reachable(reading.output) if _narrow(v)}
+    averaged = _only_second_moments(reading.output)
+    narrow = {v.weight.path: _narrow(v) for v in tp.reachable(reading.output) if v not in averaged and _narrow(v)}
     return [
         f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as "
         "Gaussian with the same variance "
@@ -166,6 +174,17 @@ def approximations(reading: trace.Reading) -> list[str]:
         for path, how in narrow.items()
         if reading.laws[path].kind in ("uniform", "truncated_normal")
     ]
+
+
+def _only_second_moments(output: tp.Value) -> set[tp.Value]:
+    """The filters of depthwise convolutions that stand in no integrand: their law matters by its variance alone."""
+    inside, stack = set(), [f for factors in _integrated(output) for f in factors]
+    while stack:
+        v = stack.pop()
+        if v not in inside and not v.is_gaussian:
+            inside.add(v)
+            stack.extend(v.parts)
+    return {v.filter for v in tp.reachable(output) if isinstance(v, tp.Depthwise) and v not in inside}
 
 
 def _narrow(v: tp.Value) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from widelimit import gaussian
 from widelimit import program as tp
+from widelimit.limit._filters import written_out
 from widelimit.limit._positions import MOST, FusionError, as_sum, equal_reads, moves_only, reading
 from widelimit.limit._shared import shared
 
@@ -153,7 +154,9 @@ def _collect(x: tp.Value | tp.Known, found: _Ingredients) -> None:
 
 
 def opened(x: tp.Value) -> tp.Value:
-    """An image of a nonlinear value as a nonlinear value of images, where the map only moves positions."""
+    """An image of a nonlinear value as a nonlinear value of images, where the map only moves positions; filters as sums."""
+    if isinstance(x, tp.Depthwise):
+        return written_out(x)
     if not isinstance(x, tp.Image):
         return x
     made = vars(x).setdefault("_opened", [])
@@ -249,7 +252,7 @@ def _compute(x: tp.Value | tp.Known, done: dict[int, Any], dtype: Any) -> Any:
             return result
         case tp.Pointwise():
             return x.fn(*map(of, x.operands))
-        case tp.Image():
+        case tp.Image() | tp.Depthwise():
             return of(opened(x))
     raise FusionError(f"at {x.where}: {type(x).__name__} inside a nonlinearity")
 
@@ -260,6 +263,8 @@ def _label(x: tp.Value) -> str:
             return x.name
         case tp.Image():
             return _label(x.h)
+        case tp.Depthwise():
+            return "depthwise"
         case tp.Product():
             return "product"
         case tp.Sum() if not x.is_gaussian:

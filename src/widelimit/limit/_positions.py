@@ -46,6 +46,8 @@ def _leaves_gaps(m: tp.AxisMap) -> bool:
             return True
         case ("pick", indices):
             return min(indices) < 0
+        case ("read", *_, gap):
+            return gap is not None
     return False
 
 
@@ -124,11 +126,7 @@ def _known_read(m: tp.AxisMap, before: tuple[int, ...], after: tuple[int, ...], 
 
 
 def _selection(m: tp.AxisMap, before: tuple[int, ...], after: tuple[int, ...], places: tuple[int, ...]) -> tp.AxisMap:
-    def fn(a: Any) -> Any:
-        rest = a.shape[len(before) :]
-        return a.reshape(-1, *rest)[jnp.asarray(places, int)].reshape(*after, *rest)
-
-    return tp.AxisMap(m.inputs, m.outputs, ("read", before, after, places), fn)
+    return tp.read(m.inputs, m.outputs, (before, after), places)
 
 
 def reading(value: tp.Value) -> Hashable:

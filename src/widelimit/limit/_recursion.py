@@ -23,6 +23,7 @@ from jax import Array
 from widelimit import gaussian
 from widelimit import program as tp
 from widelimit.limit._difference import Gap, gap_of, is_positive, second_moments
+from widelimit.limit._filters import has_filter, linear_in_filters, moment_of, split_for_filters, through_filter
 from widelimit.limit._fuse import Fused, fused, one_function, opened
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
@@ -108,6 +109,8 @@ class Recursion:
                 return jnp.broadcast_to(self.known(u.known, side), u.shape)
             case tp.MatMul() | tp.Vector() | tp.Fluctuation() | Probe():
                 return None
+            case tp.Depthwise() if u.is_centred:
+                return None
             case tp.Sum():
                 return _total([self.mean(t, side) for t in u.terms])
             case tp.Scaled():
@@ -146,6 +149,8 @@ class Recursion:
                 return None if r.centred else outer(self.mean(u, r.sides[0]), self.mean(v, r.sides[1]), r)
             case (tp.Image(), _) | (_, tp.Image()):
                 return self._where_matched(r, split_for_maps(r), through_maps)
+            case (tp.Depthwise(), _) | (_, tp.Depthwise()):
+                return self._where_matched(r, split_for_filters(r), through_filter)
             case tp.MatMul(), tp.MatMul():
                 return self._where_matched(r, split_for_weights(r), through_weight)
             case tp.Vector(), tp.Vector():
@@ -226,6 +231,8 @@ class Recursion:
         (u, s), (v, t) = a, b
         if s > t:
             return self._dependent(b, a, r)
+        if has_filter(u) or has_filter(v):
+            return not tp.independent(u, v)
         return any(
             self.second(r.between(x, y, (s, t), centred=True)) is not None
             for x in fused((u,)).bases
@@ -233,6 +240,8 @@ class Recursion:
         )
 
     def _group(self, left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
+        if max(len(left), len(right)) == 1 and all(map(linear_in_filters, (*left, *right))):
+            return moment_of(self, left, right, r)
         phi, psi = fused(tuple(left)), fused(tuple(right))
         if max(len(phi.bases), len(psi.bases)) > 1 and (split := _expandable(left, right)) is not None:
             return self._distributed(split, left, right, r)

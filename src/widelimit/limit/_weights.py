@@ -28,11 +28,11 @@ def split_for_weights(r: Request) -> frozenset[int]:
     return frozenset(j for j, i in enumerate(r.match) if i is not None and not fits(j, i))
 
 
-def kept(g: tp.MatMul) -> list[int]:
+def kept(g: tp.MatMul | tp.Depthwise) -> list[int]:
     return [i for i in range(len(g.h.shape)) if i not in g.contracted]
 
 
-def _window(g: tp.MatMul, axis: int) -> tp.Window:
+def _window(g: tp.MatMul | tp.Depthwise, axis: int) -> tp.Window:
     return g.windows[axis] if axis < len(g.windows) else tp.Window(1)
 
 

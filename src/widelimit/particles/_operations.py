@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from widelimit import program as tp
+from widelimit.particles._taps import patches
 
 Node = tp.Value | tp.Known
 Arrays = dict[int, Any]  # by the identity of the value or known array
@@ -35,6 +36,8 @@ def operation(v: tp.Value) -> tuple[Callable[..., Any], tuple[Node, ...]]:
             return v.fn, v.operands
         case tp.Image():
             return _mapped(v)
+        case tp.Depthwise():
+            return functools.partial(_filtered, v), (v.filter, v.h)
     raise TypeError(type(v).__name__)
 
 
@@ -46,6 +49,14 @@ def _mapped(v: tp.Image) -> tuple[Callable[..., Any], tuple[Node, ...]]:
         return tp.apply_maps(h, v.maps, lambda matrix: at[id(matrix)])
 
     return fn, (v.h, *matrices)
+
+
+def _filtered(g: tp.Depthwise, w: Array, h: Array) -> Array:
+    """Σ_k w_k h_{s,k}: the filter's axes are (k, independent)."""
+    order = sorted(range(len(g.independent)), key=lambda n: g.independent[n])
+    w = jnp.transpose(w, [*(1 + n for n in order), 0])
+    shape = [n if i in g.independent else 1 for i, n in enumerate(g.shape)]
+    return jnp.sum(w.reshape(*shape, -1) * patches(g, h), -1)
 
 
 def forward(v: tp.Value, arrays: Arrays, dtype: Any) -> Array:

@@ -18,7 +18,7 @@ from widelimit import program as tp
 Use = tp.MatMul | tp.Vector | tp.Fluctuation  # what is drawn
 
 
-def kept(g: tp.MatMul) -> list[int]:
+def kept(g: tp.MatMul | tp.Depthwise) -> list[int]:
     return [i for i in range(len(g.h.shape)) if i not in g.contracted]
 
 
@@ -42,14 +42,17 @@ def tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
 
 
 def _tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
-    if isinstance(g, tp.Fluctuation):
-        return h.reshape(1, -1, 1)
+    return h.reshape(1, -1, 1) if isinstance(g, tp.Fluctuation) else by_position(g, patches(g, h))
+
+
+def patches(g: tp.MatMul | tp.Depthwise, h: Array) -> Array:
+    """h_{s,k} as (*positions, k)."""
     axes = kept(g)
     a = jnp.transpose(h, [*axes, *g.contracted])
     a = a.reshape(*a.shape[: len(axes)], -1)
     for axis, window in enumerate(g.windows):
         a = a if window.trivial else _slid(a, axis, window)
-    return by_position(g, _with_new_axes(g, a.reshape(*a.shape[: len(axes)], -1)))
+    return _with_new_axes(g, a.reshape(*a.shape[: len(axes)], -1))
 
 
 def _slid(a: Array, axis: int, window: tp.Window) -> Array:
@@ -58,14 +61,14 @@ def _slid(a: Array, axis: int, window: tp.Window) -> Array:
     return jnp.stack([window.tap(a, axis, k, length) for k in range(window.size)], -1)
 
 
-def _with_new_axes(g: tp.MatMul, a: Array) -> Array:
+def _with_new_axes(g: tp.MatMul | tp.Depthwise, a: Array) -> Array:
     """Axes of g that only number matrices: h repeats along them."""
     fresh = len(g.shape) - (a.ndim - 1)
     a = a.reshape(*a.shape[:-1], *[1] * fresh, a.shape[-1])
     return jnp.broadcast_to(a, (*g.shape, a.shape[-1]))
 
 
-def by_position(g: tp.MatMul, a: Array) -> Array:
+def by_position(g: tp.MatMul | tp.Depthwise, a: Array) -> Array:
     """(*positions, k) as (independent, others, k)."""
     return jnp.transpose(a, [*_order(g), a.ndim - 1]).reshape(*counts(g), a.shape[-1])
 

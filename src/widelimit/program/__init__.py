@@ -8,6 +8,7 @@ from widelimit.program._listing import Line, Listing, listing
 from widelimit.program._maps import (
     AxisMap,
     Window,
+    added,
     apply_maps,
     is_identity,
     keep,
@@ -15,6 +16,7 @@ from widelimit.program._maps import (
     padded,
     picked,
     pooled,
+    read,
     reshaped,
     reversed_,
     spread,
@@ -24,6 +26,7 @@ from widelimit.program._maps import (
 from widelimit.program._sizes import grown
 from widelimit.program._text import Row, aligned, rows
 from widelimit.program._value import (
+    Depthwise,
     Fluctuation,
     Given,
     Image,
@@ -35,6 +38,7 @@ from widelimit.program._value import (
     Value,
     Vector,
     Weight,
+    draws,
     independent,
     is_stopped,
 )

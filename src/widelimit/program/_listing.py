@@ -18,6 +18,7 @@ from widelimit.program._known import Apply, Constant, Input, Known, Mapped, Mome
 from widelimit.program._operations import operation
 from widelimit.program._rearranged import count, mapped, rearranges_only
 from widelimit.program._value import (
+    Depthwise,
     Fluctuation,
     Given,
     Image,
@@ -225,7 +226,7 @@ class _Reader:
     def _is_linear(self, node: Node) -> bool:
         if id(node) in self.chosen or isinstance(node, Known | MatMul | Vector) or id(node) in self.roots - {id(node)}:
             return True
-        if isinstance(node, Pointwise | Product):
+        if isinstance(node, Pointwise | Product | Depthwise):
             return False
         return all(id(p) in self.roots or self._is_linear(p) for p in ingredients(node))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -79,6 +80,53 @@ def picked(axis: int, target: int, indices: tuple[int, ...]) -> AxisMap:
     return AxisMap((axis,), (target,), ("pick", indices), fn)
 
 
+Places = Any  # flat positions: a tuple of numbers, or a known array
+
+
+def read(
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    sizes: tuple[tuple[int, ...], tuple[int, ...]],
+    places: Places,
+    gap: float | None = 0.0,
+) -> AxisMap:
+    """The position `places` (counted flat) of the inputs at each of the outputs; −1 gives `gap`, None says there is none."""
+    before, after = sizes
+
+    def fn(a: Array, index: Any = places) -> Array:
+        index, rest = jnp.asarray(index, int).reshape(-1), a.shape[len(before) :]
+        part = a.reshape(-1, *rest)[jnp.maximum(index, 0)]
+        if gap is not None:
+            part = jnp.where((index >= 0).reshape(-1, *[1] * len(rest)), part, jnp.asarray(gap, a.dtype))
+        return part.reshape(*after, *rest)
+
+    if isinstance(places, tuple):
+        gap = gap if min(places, default=0) < 0 else None
+        return AxisMap(inputs, outputs, ("read", before, after, places, gap), fn)
+    return AxisMap(inputs, outputs, ("read", before, after, id(places), gap), fn, matrix=places)
+
+
+def added(
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    sizes: tuple[tuple[int, ...], tuple[int, ...]],
+    places: Places,
+) -> AxisMap:
+    """Every position is added to the position `places` (counted flat; −1: none) of the outputs; the transpose of `read`."""
+    before, after = sizes
+
+    def fn(a: Array, index: Any = places) -> Array:
+        index, rest = jnp.asarray(index, int).reshape(-1), a.shape[len(before) :]
+        total = math.prod(after)
+        index = jnp.where(index < 0, total, index)
+        sums = jnp.zeros((total, *rest), a.dtype).at[index].add(a.reshape(-1, *rest), mode="drop")
+        return sums.reshape(*after, *rest)
+
+    if isinstance(places, tuple):
+        return AxisMap(inputs, outputs, ("add", before, after, places), fn, selection=False)
+    return AxisMap(inputs, outputs, ("add", before, after, id(places)), fn, selection=False, matrix=places)
+
+
 def padded(axis: int, target: int, low: int, high: int, interior: int = 0) -> AxisMap:
     def fn(a: Array) -> Array:
         rest = [(0, 0, 0)] * (a.ndim - 1)
@@ -121,6 +169,17 @@ class Window:
         """The entries that tap k of the window reads, one for each of its `length` positions."""
         start = k * self.dilation
         return lax.slice_in_dim(a, start, start + (length - 1) * self.stride + 1, self.stride, axis=axis)
+
+    def reads(self, n: int) -> list[tuple[int, ...]]:
+        """For each tap the position of n that it reads at each of the window's places (−1: in the padding)."""
+        return [
+            tuple(self._source(o * self.stride + k * self.dilation, n) for o in range(self.length(n)))
+            for k in range(self.size)
+        ]
+
+    def _source(self, place: int, n: int) -> int:
+        source, between = divmod(place - self.low, self.base_dilation)
+        return -1 if between or not 0 <= source < n else source
 
     def pad(self, a: Array, axis: int) -> Array:
         if (self.low, self.high, self.base_dilation) == (0, 0, 1):

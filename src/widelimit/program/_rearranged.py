@@ -13,7 +13,7 @@ _FEW = 4  # positions that are listed
 
 def rearranges_only(maps: tuple[AxisMap, ...]) -> bool:
     """Whether positions are only picked, repeated and moved: then an index, or nothing, is what is written."""
-    return all(_name(m) in (*_SILENT, "take", "pick", "reverse") for m in maps)
+    return all(m.matrix is None and _name(m) in (*_SILENT, "take", "pick", "reverse") for m in maps)
 
 
 def mapped(a: Formula, maps: tuple[AxisMap, ...], matrices: list[Formula]) -> Formula:

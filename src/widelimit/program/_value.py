@@ -136,6 +136,40 @@ class Fluctuation(Value):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Depthwise(Value):
+    """g_α = Σ_κ w_{κα} h_{·+κ, α}, coordinate by coordinate: a depthwise convolution, whose filter is a vector a tap.
+
+    `filter` has the axes (taps and `contracted`, `independent`). The other fields are those of a MatMul, and so are the
+    second moments where h does not contain w: w is centred and independent of h, and another vector in each tap, along
+    `contracted` and along `independent`. But g is a sum of products, Gaussian only given w or given h.
+    """
+
+    filter: Vector
+    h: Value
+    contracted: tuple[int, ...] = ()
+    windows: tuple[Window, ...] = ()
+    independent: tuple[int, ...] = ()
+
+    @property
+    def weight(self) -> Weight:
+        return self.filter.weight
+
+    @property
+    def parts(self) -> tuple[Value, ...]:
+        return (self.filter, self.h)
+
+    is_gaussian = False
+
+    @functools.cached_property
+    def is_centred(self) -> bool:
+        return self.is_apart_from(self.h)
+
+    def is_apart_from(self, value: Value) -> bool:
+        """Whether the filter does not stand in a value."""
+        return all(self.weight.has_other_entries(w) for w in draws(value))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Image(Value):
     """A finite-linear image: a map on positions."""
 

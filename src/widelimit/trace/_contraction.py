@@ -133,13 +133,17 @@ def _matmul_layout(leaf: Leaf, x: Det | Wide, dims: Dims, leaf_first: bool) -> L
     return tuple([*batch, *mine, *others] if leaf_first else [*batch, *others, *mine])
 
 
-def check_contraction(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> None:
-    path = leaf.parameter.path
+def check_centred(leaf: Leaf, where: str) -> None:
     if leaf.parameter.mean.coefficient:
         raise Refusal(
-            f"at {where}: the weight {path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred "
+            f"at {where}: the weight {leaf.parameter.path!r} has entries of mean {leaf.parameter.mean}; the limit needs centred "
             "weights (or a constant, untrained one)"
         )
+
+
+def check_contraction(leaf: Leaf, x: Det | Wide, dims: Dims, where: str) -> None:
+    path = leaf.parameter.path
+    check_centred(leaf, where)
     if any(not leaf.labels[d] and set(leaf.sizes[d]) != {1} for d in (*dims.contract[0], *dims.batch[0])):
         raise Refusal(f"at {where}: the parameter {path!r} is repeated along an axis that is summed over")
     inside = [a for d in dims.contract[1] for a in x.layout[d]]

@@ -48,6 +48,11 @@ _CUMULATIVE = {
 }
 
 
+def reduction(name: str) -> Callable[..., Any]:
+    """What a reduction does to any number of operands."""
+    return _REDUCTIONS.get(name, _folded(jnp.multiply))
+
+
 def couples(name: str) -> bool:
     """Whether a reduction of random positions has a rule."""
     return name in _REDUCTIONS or name == "reduce_prod"
@@ -59,7 +64,7 @@ def reduced(step: Step, x: Wide) -> Wide:
     x = _positions(x, dims, step)
     axes = [i for d in dims for i in finite_axes(x.layout, d)]
     sizes = [finite_shape(x.layout)[i] for i in axes]
-    _check_count(int(np.prod(sizes)), step)
+    check_count(int(np.prod(sizes)), step)
     layout = tuple(dim for d, dim in enumerate(x.layout) if d not in dims)
     kept = [i for i in range(len(finite_shape(x.layout))) if i not in axes]
     rest = [tp.keep(i, n) for n, i in enumerate(kept)]
@@ -92,7 +97,7 @@ def _positions(x: Wide, dims: Sequence[int], step: Step) -> Wide:
     return x
 
 
-def _check_count(count: int, step: Step) -> None:
+def check_count(count: int, step: Step) -> None:
     if count > MOST:
         raise Refusal(
             f"at {step.where}: `{step.name}` couples {count} random positions, and expectations of more than {MOST} Gaussians a side are "
@@ -125,25 +130,18 @@ def pooled(step: Step, x: Any) -> Det | Wide:
         return _known(step, x)
     if any(windows[d].base_dilation != 1 for d in slid):
         raise Refusal(f"at {step.where}: `{step.name}` with dilation of its input has no rule")
-    _check_count(int(np.prod([windows[d].size for d in slid])), step)
+    check_count(int(np.prod([windows[d].size for d in slid])), step)
     x = _positions(x, slid, step)
     for d in slid:
         x = single_axis(x, d, step.where)
-    taps = [_taps(windows[d], x.layout[d][0].size if x.layout[d] else 1) for d in slid]
+    taps = [windows[d].reads(x.layout[d][0].size if x.layout[d] else 1) for d in slid]
     layout = _slid_layout(x, slid, [len(t[0]) for t in taps])
     values, masks = [], []
     for indices in itertools.product(*taps):
         value, mask = _tap(x, slid, indices, layout)
         values.append(value)
         masks.append(mask)
-    return _masked(_REDUCTIONS[reduction], empty, values, masks, layout=layout, step=step)
-
-
-def _taps(window: tp.Window, size: int) -> list[tuple[int, ...]]:
-    """For each tap of a window, the position it reads at each of the window's places (−1: in the padding)."""
-    places = range(window.length(size))
-    reads = [[o * window.stride + k * window.dilation - window.low for o in places] for k in range(window.size)]
-    return [tuple(i if 0 <= i < size else -1 for i in row) for row in reads]
+    return masked(_REDUCTIONS[reduction], empty, values, masks, layout=layout, step=step)
 
 
 def _slid_layout(x: Wide, slid: Sequence[int], lengths: Sequence[int]) -> tuple:
@@ -164,7 +162,11 @@ def _tap(x: Wide, slid: Sequence[int], indices: Sequence[tuple[int, ...]], layou
         )
         alive = np.asarray(row) >= 0
         mask = mask & alive.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-    return x.value, None if mask.all() else np.broadcast_to(mask, shape)
+    return x.value, _condition(mask, shape)
+
+
+def _condition(mask: np.ndarray, shape: tuple[int, ...]) -> tp.Known | None:
+    return None if mask.all() else tp.constant(np.broadcast_to(mask, shape).astype(float))
 
 
 def _read(axis: int, target: int, row: tuple[int, ...]) -> tp.AxisMap:
@@ -174,12 +176,18 @@ def _read(axis: int, target: int, row: tuple[int, ...]) -> tp.AxisMap:
     return tp.picked(axis, target, row)
 
 
-def _masked(
-    op: Callable[..., Any], empty: float, values: Sequence[tp.Value], masks: Sequence[Any], *, layout: tuple, step: Step
+def masked(
+    op: Callable[..., Any],
+    empty: float,
+    values: Sequence[tp.Value],
+    masks: Sequence[tp.Known | None],
+    *,
+    layout: tuple,
+    step: Step,
 ) -> Wide:
     """One function of all values; those that are masked somewhere are followed by their masks."""
     count, partial = len(values), [k for k, m in enumerate(masks) if m is not None]
-    known = tuple(tp.constant(masks[k].astype(float)) for k in partial)
+    known = tuple(masks[k] for k in partial)
 
     def fn(*arrays: Any) -> Any:
         taps = list(arrays[:count])
@@ -204,7 +212,7 @@ def cumulative(step: Step, x: Any) -> Det | Wide:
     if not x.layout[dim]:
         return x
     axis, size = finite_axes(x.layout, dim)[0], x.layout[dim][0].size
-    _check_count(size, step)
+    check_count(size, step)
     at = np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(finite_shape(x.layout)))])
     values, masks = [], []
     for k in range(size):
@@ -212,8 +220,8 @@ def cumulative(step: Step, x: Any) -> Det | Wide:
         maps[axis] = tp.picked(axis, axis, (k,) * size)
         values.append(remap(x, maps, x.layout).value)
         alive = at <= k if step.params["reverse"] else at >= k
-        masks.append(None if alive.all() else np.broadcast_to(alive, finite_shape(x.layout)))
-    return _masked(op, empty, values, masks, layout=x.layout, step=step)
+        masks.append(_condition(alive, finite_shape(x.layout)))
+    return masked(op, empty, values, masks, layout=x.layout, step=step)
 
 
 def _known(step: Step, x: Det) -> Det:

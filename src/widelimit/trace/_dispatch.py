@@ -18,6 +18,7 @@ from widelimit.trace import (  # noqa: F401  (they fill the table)
     _pointwise,
     _reduction,
     _refused,
+    _scatter,
     _structural,
 )
 from widelimit.trace._abstract import (
@@ -34,6 +35,7 @@ from widelimit.trace._abstract import (
 )
 from widelimit.trace._custom import check_derivative
 from widelimit.trace._jaxpr import Body, Step, Walker
+from widelimit.trace._layout import full_view
 from widelimit.trace._modulated import at_once, modulated
 from widelimit.trace._place import as_det
 from widelimit.trace._segments import segmented
@@ -163,7 +165,7 @@ def _all_known(step: Step, operands: list[Any]) -> list[Det] | None:
 def _known(step: Step, operands: list[Det]) -> list[Det]:
     """Whatever touches no random value is evaluated as it is."""
     shapes = [v.aval.shape for v in step.eqns[0].invars]
-    views = [_full_view(x, shape) for x, shape in zip(operands, shapes, strict=True)]
+    views = [full_view(x, shape) for x, shape in zip(operands, shapes, strict=True)]
     layouts = [plain(step.shapes(i)) for i in range(len(step.eqns[0].outvars))]
 
     def output(i: int) -> Any:
@@ -177,10 +179,3 @@ def _known(step: Step, operands: list[Det]) -> list[Det]:
         Det(tp.apply(output(i), finite_shape(layout), *(x.known for x in operands), name=step.name), layout)
         for i, layout in enumerate(layouts)
     ]
-
-
-def _full_view(x: Det, shape: tuple[int, ...]) -> Any:
-    """From the array that is kept to the array of the program: constant axes repeated, single ones put back."""
-    kept = tuple(1 if a.copies else a.size for a in axes(x.layout))
-    spread = tuple(a.size for a in axes(x.layout))
-    return lambda a: jnp.broadcast_to(jnp.reshape(jnp.asarray(a), kept), spread).reshape(shape)

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Axis, Concrete, Det, Leaf, Refusal, finite_axes
+from widelimit.trace._abstract import Axis, Concrete, Det, Leaf, Refusal, Wide
+from widelimit.trace._addresses import Addresses, gathered, places, read
 from widelimit.trace._contraction import Dims, matmul
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import on_axis, remap, single_axis
 from widelimit.trace._place import place
 from widelimit.trace._structural import add_dim, drop_dim, sliced
 from widelimit.trace._table import rule
@@ -19,40 +20,54 @@ from widelimit.trace._table import rule
 
 @rule("dynamic_slice")
 def dynamic_slice(step: Step, x: Any, *starts: Any) -> Any:
-    """A slice whose start is a number of the program (not of the example)."""
+    """A slice whose start is a number of the program, or known from the example."""
     for dim, start in enumerate(starts):
         sizes = [s[dim] for s in step.each("slice_sizes")]
         extents = [e.invars[0].aval.shape[dim] for e in step.eqns]
         if sizes == extents:
             continue
-        if not isinstance(start, Concrete):
-            raise Refusal(
-                f"at {step.where}: random values are sliced at a place that depends on the example; no rule yet"
-            )
-        begin = tuple(int(np.clip(v, 0, n - s)) for v, n, s in zip(start.values, extents, sizes, strict=True))
-        x = sliced(x, dim, begin, tuple(b + s for b, s in zip(begin, sizes, strict=True)), where=step.where)
+        if isinstance(start, Concrete):
+            begin = tuple(int(np.clip(v, 0, n - s)) for v, n, s in zip(start.values, extents, sizes, strict=True))
+            end = tuple(b + s for b, s in zip(begin, sizes, strict=True))
+            x = sliced(x, dim, begin, end, where=step.where)
+        else:
+            x = _slid(place(x, None, step.where), dim, (start, extents[0], sizes[0]), step.where)
     return x
+
+
+def _slid(x: Det | Wide, dim: int, span: tuple[Any, int, int], where: str) -> Det | Wide:
+    start, extent, size = span
+
+    def index(i: Any) -> Any:
+        return jnp.clip(i, 0, extent - size) + jnp.arange(size)
+
+    kept = tuple(None if d == dim else d for d in range(len(x.layout)))
+    found = places(index, size, [(start, (), where)])
+    return read(x, Addresses((dim,), kept, ((extent,), (size,)), found), None, where)
 
 
 @rule("gather")
 def gather(step: Step, x: Any, indices: Any) -> Any:
-    """Rows picked at constant indices along one dimension (x[idx], jnp.take)."""
-    numbers = step.params["dimension_numbers"]
+    """Positions picked at indices that are constant or known from the example (x[i], x[i, j], jnp.take)."""
     if isinstance(x, Leaf):
         return _embedding(step, x, indices)
-    simple = len(numbers.start_index_map) == 1 and not numbers.operand_batching_dims
-    if not isinstance(indices, Concrete) or not simple or numbers.collapsed_slice_dims != numbers.start_index_map:
-        raise Refusal(
-            f"at {step.where}: random values are gathered at places that depend on the example, or along several axes; no rule yet"
-        )
-    dim, index = numbers.start_index_map[0], indices.values[0][..., 0]
-    kept = [s for d, s in enumerate(step.params["slice_sizes"]) if d != dim]
-    if kept != [s for d, s in enumerate(step.eqns[0].invars[0].aval.shape) if d != dim]:
-        raise Refusal(f"at {step.where}: a gather of partial slices has no rule")
-    if index.ndim == 0:
-        count = len(step.eqns)
-        return drop_dim(sliced(x, dim, (int(index),) * count, (int(index) + 1,) * count, where=step.where), dim)
-    return _picked(step, x, dim, index)
+    numbers, where = step.params["dimension_numbers"], step.where
+    shapes, (_, index) = [e.invars[0].aval.shape for e in step.eqns], (v.aval.shape for v in step.eqns[0].invars)
+    at = gathered(numbers, step.each("slice_sizes"), shapes, step.params["mode"], (indices, index, where))
+    if isinstance(at.places, tuple) and len(at.touched) == 1 and at.sizes[1] == ():
+        (dim,), (i,), count = at.touched, at.places, len(shapes)
+        return drop_dim(sliced(x, dim, (i,) * count, (i + 1,) * count, where=where), dim)
+    return read(place(x, None, where), at, _gap(step), where)
+
+
+def _gap(step: Step) -> float | None:
+    """What an index out of bounds reads."""
+    if step.params["mode"] != lax.GatherScatterMode.FILL_OR_DROP:
+        return None
+    fill = step.params["fill_value"]
+    if fill is not None and fill == fill and fill != 0:
+        raise Refusal(f"at {step.where}: an index out of bounds reads {fill}; only zero (`fill_value=0`) has a rule")
+    return float("nan") if fill is None else float(fill)
 
 
 def _embedding(step: Step, table: Leaf, indices: Any) -> Any:
@@ -90,17 +105,3 @@ def one_hot(index: Det, rows: tuple[int, ...]) -> Det:
 
     known = tp.apply(fn, (*index.known.shape, rows[0]), index.known, name="one_hot")
     return Det(known, (*index.layout, (Axis(rows, False),)))
-
-
-def _picked(step: Step, x: Any, dim: int, index: np.ndarray) -> Any:
-    at_dims = [d for d in range(len(step.shapes()[0])) if d not in step.params["dimension_numbers"].offset_dims]
-    if index.ndim != 1 or at_dims != [dim] or isinstance(x, Leaf):
-        raise Refusal(
-            f"at {step.where}: a gather with indices of shape {index.shape} here has no rule yet; index along one axis with a vector"
-        )
-    x = single_axis(place(x, None, step.where), dim, step.where)
-    if any(a.copies for a in x.layout[dim]):
-        raise Refusal(f"at {step.where}: iid coordinates are permuted against others; gather along positions only")
-    where = tuple(int(i) for i in index)
-    layout = (*x.layout[:dim], (Axis((len(where),) * len(step.eqns), False),), *x.layout[dim + 1 :])
-    return remap(x, on_axis(x, finite_axes(x.layout, dim)[0], lambda i, o: tp.picked(i, o, where)), layout)

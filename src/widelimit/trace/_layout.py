@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -128,6 +128,13 @@ def permuted(x: Placed, permutation: Sequence[int], where: str) -> Placed:
     sources = [i for dim in moved for _, i in dim if i is not None]
     maps = [tp.keep(source, target) for target, source in enumerate(sources)]
     return remap(x, maps, tuple(tuple(a for a, _ in dim) for dim in moved))
+
+
+def full_view(x: Det, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """From the array that is kept to the array of the program: constant axes repeated, single ones put back."""
+    kept = tuple(1 if a.copies else a.size for a in axes(x.layout))
+    spread = tuple(a.size for a in axes(x.layout))
+    return lambda a: jnp.broadcast_to(jnp.reshape(jnp.asarray(a), kept), spread).reshape(shape)
 
 
 def common_split(rows: Sequence[Sequence[Sizes]], where: str) -> list[Sizes]:
@@ -317,6 +324,8 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
         case tp.MatMul():
             independent = (*value.independent, last)
             return dataclasses.replace(value, shape=shape, independent=independent)
+        case tp.Depthwise():
+            return _number_filters(value, count, where)
         case tp.Vector():
             return dataclasses.replace(value, shape=shape)
         case tp.Fluctuation():
@@ -339,6 +348,18 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
             operands = tuple(_numbered_operand(o, count, where) for o in value.operands)
             return dataclasses.replace(value, shape=shape, operands=operands)
     raise Refusal(f"at {where}: replicas of {type(value).__name__} cannot be numbered")
+
+
+def _number_filters(value: tp.Depthwise, count: int, where: str) -> tp.Value:
+    """Every copy has its own filter and its own argument; the new axis comes last of those kept of h, then goes to the end."""
+    h, vector = (_numbered(part, count, where) for part in (value.h, value.filter))
+    at, rank = len(value.h.shape) - len(value.contracted), len(value.shape)
+    windows = (*value.windows, *[tp.Window(1)] * (at - len(value.windows)), tp.Window(1))
+    independent = (*(i + (i >= at) for i in value.independent), at)
+    shape = (*value.shape[:at], count, *value.shape[at:])
+    inner = tp.Depthwise(shape, value.where, vector, h, value.contracted, windows, independent)
+    targets = [*range(at), rank, *range(at, rank)]
+    return tp.image(inner, tuple(tp.keep(i, o) for i, o in enumerate(targets)), (*value.shape, count))
 
 
 def _numbered_operand(operand: tp.Value | tp.Known, count: int, where: str) -> tp.Value | tp.Known:

@@ -193,7 +193,7 @@ def _is_zero(x: Any) -> bool:
 
 
 def times(x: Det | Wide, c: float) -> Det | Wide:
-    factor = tp.constant(np.asarray(c))
+    factor = tp.constant(np.asarray(int(c) if c == int(c) else c))  # whole numbers of the example stay whole
     return multiply(x, Det(factor, ((),) * len(x.layout)), x.layout, "")
 
 
@@ -261,7 +261,7 @@ def div(step: Step, x: Any, y: Any) -> Any:
     if isinstance(x, Leaf) and factor is not None:
         return rescaled(x, factor**-1)
     (a, b), layout = aligned(step, (x, y))
-    if isinstance(b, Wide):
+    if isinstance(b, Wide) or not _is_float(step.dtype()):
         return nonlinearity(elementwise(step), "div", (a, b), layout, step.where)
     return multiply(a, inverse(b), layout, step.where)
 

@@ -3,12 +3,6 @@
 from widelimit.trace._table import refuse
 
 refuse(
-    "it writes entries of an array in place, for which there is no rule; build the array with `jnp.concatenate`, "
-    "`jnp.stack` or `jnp.where`, "
-    "and write sums over neighbours as a product with an adjacency matrix",
-    "dynamic_update_slice scatter scatter-add scatter-mul scatter-min scatter-max scatter-sub",
-)
-refuse(
     "a reduction by a function of one's own has no rule; maxima, minima, products and sums over positions, in windows or "
     "over whole axes, are read",
     "reduce reduce_window select_and_gather_add select_and_scatter select_and_scatter_add approx_top_k",

@@ -24,6 +24,8 @@ def _restrict(value: tp.Value, span: Any, where: str) -> tp.Value:
         case tp.MatMul() | tp.Vector():
             weight = dataclasses.replace(value.weight, block=(*value.weight.block, ("coordinates", *span)))
             return dataclasses.replace(value, weight=weight)
+        case tp.Depthwise():
+            return dataclasses.replace(value, filter=inner(value.filter), h=inner(value.h))
         case tp.Image() | tp.Scaled() | tp.Fluctuation():
             return dataclasses.replace(value, h=inner(value.h))
         case tp.Sum():
