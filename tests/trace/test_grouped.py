@@ -99,6 +99,7 @@ def test_depthwise_against_finite_networks():
     assert_agrees(after(depthwise), X, width=6, draws=1000)
 
 
+@pytest.mark.slow
 def test_several_results_a_feature():
     net = network(
         lambda p, x: readout(p, depthwise(p, relu(conv(x, p["w"])))).mean(0),
@@ -108,6 +109,7 @@ def test_several_results_a_feature():
     assert_agrees(net, X, width=6, draws=1000)
 
 
+@pytest.mark.slow
 def test_groups_of_fixed_size():
     """Two features a group: the filter sums over both."""
     net = network(
@@ -141,6 +143,7 @@ def test_normalised_filters_need_no_integral():
     assert {e.error for e in explained.nonlinearities} == {0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not reached")
 def test_one_filter_used_twice():
     """The filter stands in its own argument: the sum of products says what their moments are."""

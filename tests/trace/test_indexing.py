@@ -139,6 +139,7 @@ def of_maxima(h, g):
     return jnp.where(jnp.isfinite(m), m, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not reached")
 def test_maxima_of_segments():
     """Receivers 1, 0, 2, 3, 3, 4 of senders 0, 1, 1, 2, 4, 0: only node 3 has two."""

@@ -85,7 +85,7 @@ def _apart(v: tp.Value) -> list[tuple[tp.Value, ...]]:
         case tp.Sum() if not one_function(v):
             return [factors for term in v.terms for factors in _apart(term)]
         case tp.Image():
-            return _apart(opened(v) if moves_only(v) else v.h)
+            return _apart(opened(v) if moves_only(v) and not linear_in_filters(v) else v.h)
     return [(v,)]
 
 
