@@ -236,7 +236,8 @@ def test_parts_of_a_draw_that_do_not_overlap_are_independent():
 
 
 UNREADABLE = {
-    "qr": (lambda k, n: I.orthogonal()(k, (n, n)), "come through `qr`"),
+    "qr": (lambda k, n: jnp.linalg.qr(jax.random.normal(k, (n, n)))[0], "signs of R's diagonal"),
+    "singular values": (lambda k, n: jnp.linalg.svd(jax.random.normal(k, (n, n)))[1], "come through `svd`"),
     "product": (
         lambda k, n: jax.random.normal(k, (n,)) * jax.random.uniform(jax.random.split(k)[0], (n,)),
         "joins several draws by `mul`",
@@ -338,3 +339,16 @@ def test_whole_numbers_are_themselves():
     assert set(found) == {"count", "w"}
     assert found["count"].kind == "fixed"
     assert [int(v) for v in found["count"].values] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("shape", "variance"),
+    [(lambda n: (n, n), 4), (lambda n: (n, 4 * n), 1), (lambda n: (3, n, n), 4 / 3)],
+    ids=["square", "wide", "tall"],
+)
+def test_orthogonal_matrices(shape, variance):
+    """2 Q with orthonormal columns (or rows) of r entries: variance 4/r."""
+    law = law_of(lambda k, n: I.orthogonal(2.0)(k, shape(n)), widths=(8, 12, 16))
+    assert (law.kind, law.mean) == ("orthogonal", ZERO)
+    np.testing.assert_allclose(law.variance.at(1), variance, rtol=1e-5)
+    assert law.variance.exponent == -1

@@ -58,6 +58,7 @@ class Recursion:
         self._mean: dict[Any, Array | None] = {}
         self._known: dict[Any, Array] = {}
         self._products: dict[Any, Array] = {}
+        self._expectations: dict[Any, Array] = {}
         self._gaps: dict[Any, Gap] = {}
         self._carried: dict[Any, Array] = {}
 
@@ -245,7 +246,10 @@ class Recursion:
         phi, psi = fused(tuple(left)), fused(tuple(right))
         if max(len(phi.bases), len(psi.bases)) > 1 and (split := _expandable(left, right)) is not None:
             return self._distributed(split, left, right, r)
-        return self._expectation(phi, psi, r)
+        key = (phi, psi, r.sides, r.match, r.shape)
+        if key not in self._expectations:
+            self._expectations[key] = self._expectation(phi, psi, r)
+        return self._expectations[key]
 
     def _distributed(
         self, split: tuple[int, int], left: list[tp.Value], right: list[tp.Value], r: Request
@@ -392,6 +396,10 @@ def _expandable(left: list[tp.Value], right: list[tp.Value]) -> tuple[int, int] 
     """A factor that is a sum or multiple, in a group where taking it apart may separate independent parts."""
     for side, factors in ((0, left), (1, right)):
         for i, f in enumerate(factors):
+            if isinstance(f, tp.Sum) and one_function(
+                f
+            ):  # one Gaussian, such as the gate 1 − σ(g): nothing to separate
+                continue
             if isinstance(f, tp.Sum | tp.Scaled) and (len(left) + len(right) > 1 or not f.is_gaussian):
                 return side, i
     return None

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-NORMAL, TRUNCATED, UNIFORM, CONSTANT = "normal", "truncated_normal", "uniform", "constant"
+NORMAL, TRUNCATED, UNIFORM, CONSTANT, ORTHOGONAL = "normal", "truncated_normal", "uniform", "constant", "orthogonal"
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 _STENCIL = 4  # neighbours on each side that a derivative is read from

@@ -12,12 +12,13 @@ import numpy as np
 from widelimit.trace import _draws, _numeric
 from widelimit.trace._abstract import Refusal
 from widelimit.trace._jaxpr import Body
+from widelimit.trace._orthogonal import Orthonormal, Triangle
 from widelimit.trace._sampling import Draw, Key, Number, Sample, Unread, samples
 from widelimit.trace._scale import Scale, fit
 
 _DOUBLE = 2.0**-52  # a step of float64, in which numbers are computed
 _READ = (
-    "What is read: normal, truncated normal and uniform draws and constants, times and plus numbers that depend on the "
+    "What is read: normal, truncated normal, uniform and orthogonal draws and constants, times and plus numbers that depend on the "
     "width alone, rearranged, split, stacked"
 )
 _ZERO = Scale(0.0)
@@ -27,9 +28,10 @@ _ZERO = Scale(0.0)
 class Law:
     """The law of a parameter's entries, which are independent of each other and of all others.
 
-    `kind` is "normal", "truncated_normal", "uniform" or "constant"; mean and variance are those of an entry as the
-    code holds it, as the width grows. An array that is not trained may hold any fixed numbers: its kind is "fixed",
-    and `values` are the numbers at each width. A truncated normal law is cut off at two `quantiles` of the normal one.
+    `kind` is "normal", "truncated_normal", "uniform", "orthogonal" (a matrix with orthonormal rows or columns) or "constant";
+    mean and variance are those of an entry as the code holds it, as the width grows. An array that is not trained may hold
+    any fixed numbers: its kind is "fixed", and `values` are the numbers at each width. A truncated normal law is cut off at
+    two `quantiles` of the normal one.
     """
 
     kind: str
@@ -82,7 +84,11 @@ def laws(
         elif _numeric.is_float(dtype):
             found[path] = _read(path, of_path, widths)
     _check_independent(
-        {p: s for p, s in zip(paths, at_widths[0], strict=True) if isinstance(s, Draw) and p not in declared}
+        {
+            p: s
+            for p, s in zip(paths, at_widths[0], strict=True)
+            if isinstance(s, Draw | Orthonormal) and p not in declared
+        }
     )
     return found
 
@@ -130,8 +136,16 @@ def _moments(path: str, sample: Sample) -> _draws.Moments:
         raise _refusal(path, sample.why)
     if isinstance(sample, Key):
         raise _refusal(path, "it is computed from the words of a key")
+    if isinstance(sample, Triangle):
+        raise _refusal(path, "it is computed from the triangular factor of a `qr` decomposition")
     if isinstance(sample, Number):
         return _constant(path, sample)
+    if isinstance(sample, Orthonormal) and sample.signs is not None:
+        raise _refusal(
+            path,
+            f"the Q of a QR decomposition ({sample.where}) is uniform among orthogonal matrices only once its columns are "
+            "multiplied by the signs of R's diagonal, as `jax.nn.initializers.orthogonal` does",
+        )
     if not sample.entries.distinct:
         raise _refusal(
             path, f"the same draw ({sample.where}) is in several of its entries, which are then not independent"
@@ -153,7 +167,7 @@ def _constant(path: str, number: Number) -> _draws.Moments:
     return _draws.Moments(_draws.CONSTANT, float(number.scalar) if number.array.size else 0.0, 0.0)
 
 
-def _check_independent(drawn: Mapping[str, Draw]) -> None:
+def _check_independent(drawn: Mapping[str, Draw | Orthonormal]) -> None:
     for (one, a), (other, b) in itertools.combinations(drawn.items(), 2):
         if a.entries.overlaps(b.entries):
             raise Refusal(

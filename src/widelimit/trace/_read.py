@@ -95,7 +95,7 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
     if noted() is None:
-        check_sharing(value)
+        check_sharing(value, parameters)
     return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
 
 

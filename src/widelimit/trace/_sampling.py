@@ -18,6 +18,7 @@ import numpy as np
 from widelimit.trace import _draws, _numeric
 from widelimit.trace._entries import Entries, Ledger, joined
 from widelimit.trace._jaxpr import Body, Step, opened, scan_counts, walk
+from widelimit.trace._orthogonal import Orthonormal, Triangle, decomposed, followed
 
 _REARRANGES = frozenset(
     {"reshape", "transpose", "squeeze", "expand_dims", "slice", "rev", "split", "unstack", "dynamic_slice"}
@@ -73,7 +74,7 @@ class Unread:
     why: str
 
 
-Sample = Number | Key | Draw | Unread
+Sample = Number | Key | Draw | Orthonormal | Triangle | Unread
 
 
 def samples(body: Body) -> list[Sample]:
@@ -122,6 +123,8 @@ class _Walk:
             branches = step.params["branches"]
             index = int(np.clip(values[0].scalar, 0, len(branches) - 1))
             return self.run(opened(branches[index]), values[1:])
+        if step.name == "qr" or any(isinstance(v, Orthonormal | Triangle) for v in values):
+            return _orthogonal(step, values)
         if any(isinstance(v, Draw) for v in values):
             return _drawn(step, values)
         return _keys(step, values)
@@ -219,6 +222,21 @@ def _drawn(step: Step, values: Sequence[Sample]) -> list[Sample]:
     if step.name in _JOINS:
         return [_joined(step, values)]
     return [_unread(step)] * len(_outputs(step))
+
+
+def _orthogonal(step: Step, values: Sequence[Sample]) -> list[Sample]:
+    """A QR decomposition of draws, and what is made of it."""
+    found = None
+    if isinstance(values[0], Draw) and step.name == "qr":
+        found = decomposed(step, values[0].entries, values[0].law(), values[0].eps)
+    elif all(isinstance(v, Number | Orthonormal | Triangle) for v in values):
+        avals = [v.aval for v in step.eqns[0].invars]
+        arrays = [
+            None if isinstance(v, Orthonormal) else jnp.asarray(v.array, a.dtype)
+            for v, a in zip(values, avals, strict=True)
+        ]
+        found = followed(step, values, arrays)
+    return [_unread(step)] * len(_outputs(step)) if found is None else found
 
 
 def _elementwise(step: Step, values: Sequence[Number | Draw]) -> Sample:

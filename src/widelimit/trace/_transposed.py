@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from widelimit import program as tp
-from widelimit.trace._abstract import Refusal
+from widelimit.trace._abstract import Parameter, Refusal
 
 
 def with_transposed(g: tp.MatMul) -> tp.Value:
@@ -103,8 +103,8 @@ def _are_transposes(a: tp.Weight, b: tp.Weight) -> bool:
     return a.block == b.block and len(a.contracted) == len(b.contracted) == 1 and not a.contracted & b.contracted
 
 
-def check_sharing(output: tp.Value) -> None:
-    """Uses of one parameter must be alike, or a matrix and its transpose.
+def check_sharing(output: tp.Value, parameters: Mapping[str, Parameter]) -> None:
+    """Uses of one parameter must be alike, or a matrix of independent entries and its transpose.
 
     The averages that its entries have by themselves (norms of rows) are no use: they are the same for every draw.
     """
@@ -115,6 +115,15 @@ def check_sharing(output: tp.Value) -> None:
     for orientations in uses.values():
         for a, b in itertools.combinations(orientations.values(), 2):
             _check_pair(a, b)
+            _check_law(parameters[a.weight.path], (a.where, b.where))
+
+
+def _check_law(parameter: Parameter, places: tuple[str, str]) -> None:
+    if parameter.kind == "orthogonal":
+        raise Refusal(
+            f"the orthogonal matrix {parameter.path!r} is used with its transpose at {' and '.join(places)}: the transpose is its "
+            "inverse there, and the rule for W and Wᵀ is that of independent entries. Draw it from a normal law."
+        )
 
 
 def _outside_averages(output: tp.Value) -> list[tp.Value]:
