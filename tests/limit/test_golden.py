@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import networks
+import references
 import widelimit as wl
 
 
@@ -129,3 +130,33 @@ def test_two_hidden_layers_by_hand(norm):
     net = wl.Network(networks.drawn(networks.dense_shapes(4, 2)), apply)
     x = np.array([norm, 0.0, 0.0, 0.0])
     np.testing.assert_allclose(wl.limit(net, x).pair(x, x).ntk, 0.75 * norm**2 / 4 + 1.75, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_sequences_of_different_length(golden):
+    expected, inputs = references.case(golden, "rnn_erf_glove_varlen_var_w1")
+    x = references.sentences(inputs)
+    ntk = wl.limit(references.recurrent(every_state=False), example(x), learning_rates=1.0).ntk(x)
+    assert networks.relative(ntk, np.array(expected["ntk"])) < 1e-9
+
+
+@pytest.mark.slow
+def test_every_state_of_sequences_of_different_length(golden):
+    expected, inputs = references.case(golden, "rnn_erf_glove_varlen_var_w1")
+    x = references.sentences(inputs)
+    states = references.of_words(wl.limit(references.recurrent(every_state=True), example(x)).nngp(x))
+    assert networks.relative(states, np.array(expected["nngp_all_states"])) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*is not reached")
+def test_first_states_of_a_gated_recurrent_unit(golden):
+    """The states of the first two words; the number of Gaussians that are coupled doubles with each."""
+    expected, inputs = references.case(golden, "gru_gp_glove")
+    x, words = references.sentences(inputs, steps=2), np.ix_([0, 1, 7, 8], [0, 1, 7, 8])
+    states = references.of_words(wl.limit(references.gated(), example(x), accuracy=1e-5).nngp(x))
+    assert networks.relative(states, np.array(expected["nngp_all_states"])[words]) < 2e-4
+
+
+def example(x):
+    return jax.tree.map(lambda a: a[0], x)
