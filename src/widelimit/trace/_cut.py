@@ -23,6 +23,7 @@ BOTH = LEFT | RIGHT
 
 _LARGE = 2**13  # entries of an array that is worth a piece of its own
 _TOGETHER = 4  # small arrays in a piece
+_PASSING = frozenset(("stop_gradient",))  # what they pass is the same value: nothing is differentiated any more
 _REPEATED = frozenset(
     ("broadcast_in_dim", "iota")
 )  # made again where they are read: that is cheaper than to store them
@@ -174,6 +175,8 @@ class _Flat:
             return self.walk(body, operands, again=again or eqn.params.get("name") == "remade")
         if eqn.primitive.name == self.at:
             return self._mark(operands)
+        if eqn.primitive.name in _PASSING:
+            return operands
         key = (eqn.primitive, key_of(eqn.params))
         whole = (key, tuple(o.key if isinstance(o, Literal) else o for o in operands))
         if whole not in self._known:
