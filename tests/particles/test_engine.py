@@ -1,7 +1,9 @@
 """The particle engine: against the recursion, closed forms, and its own errors."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import widelimit as wl
 from networks import drawn, readout, relu
