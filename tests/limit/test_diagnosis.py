@@ -148,27 +148,31 @@ def slope(widths, sizes):
     return np.polynomial.Polynomial.fit(np.log(widths), np.log(sizes), 1).convert().coef[1]
 
 
+def one_step(a, b, rate, width, rng):
+    """Mean squares of each product, of its change by a step of gradient descent in its own weight; the output's change.
+
+    Backpropagation through tanh, written out.
+    """
+    sizes = [5, *[int(width)] * (len(a) - 1), 1]
+    weights = [width ** -b[i] * rng.standard_normal(sizes[i : i + 2]) for i in range(len(a))]
+    inputs, products = [np.array([0.3, -1.0, 0.7, 0.2, 1.1])], []
+    for w, exponent in zip(weights, a, strict=True):
+        products.append(width**-exponent * inputs[-1] @ w)
+        inputs.append(np.tanh(products[-1]))
+    adjoint, found = np.ones(1), []
+    for i in reversed(range(len(a))):
+        norm = width ** (-2 * a[i]) * rate * np.sum(inputs[i] ** 2)
+        found.append((np.mean(products[i] ** 2), np.mean((norm * adjoint) ** 2), norm * np.sum(adjoint**2)))
+        adjoint = width ** -a[i] * weights[i] @ adjoint * (1 - inputs[i] ** 2)
+    return found[::-1]
+
+
 def measured(name, widths, draws):
-    """Exponents that finite networks show: of the products, of their change by a step in their own weight, of the output's."""
+    """The exponents that finite networks show."""
     a, b, c = PARAMETRISATIONS[name]
-    x = jnp.array([0.3, -1.0, 0.7, 0.2, 1.1])
-
-    def sizes(key, width):
-        params = perceptron(a, b).init(key, width)
-        grads = jax.grad(lambda p: features(a, jnp.tanh, p, x)[-1][0])(params)
-        before, rate, found = features(a, jnp.tanh, params, x), float(width) ** -c, []
-        for i, g in enumerate(grads):
-            moved = [w - rate * g if i == j else w for j, w in enumerate(params)]
-            change = features(a, jnp.tanh, moved, x)[i] - before[i]
-            found.append((jnp.mean(before[i] ** 2), jnp.mean(change**2), rate * jnp.sum(g**2)))
-        return jnp.array(found)
-
-    def mean(width):
-        of_draws = jax.vmap(lambda key: sizes(key, width))
-        return np.asarray(jax.jit(of_draws)(jax.random.split(jax.random.key(width), draws))).mean(0)
-
-    table = np.stack([mean(n) for n in widths])
-    exponents = np.apply_along_axis(lambda s: slope(widths, s), 0, table)
+    rng = np.random.default_rng(0)
+    table = [np.mean([one_step(a, b, float(n) ** -c, float(n), rng) for _ in range(draws)], 0) for n in widths]
+    exponents = np.apply_along_axis(lambda s: slope(widths, s), 0, np.stack(table))
     return exponents[:, 0] / 2, (exponents[:, 1] - exponents[:, 0]) / 2, exponents[:, 2]
 
 
@@ -180,14 +184,15 @@ def check(name, widths, draws, tolerance):
     assert np.abs(share - [float(x.share) for x in found]).max() < tolerance
 
 
-def test_finite_networks_have_these_exponents():
-    check("μP", (32, 128, 512), draws=12, tolerance=0.2)
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_finite_networks_have_these_exponents(name):
+    check(name, (32, 128, 512), draws=24, tolerance=0.2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in PARAMETRISATIONS if n != "standard"])
-def test_all_parametrisations(name):
-    check(name, (64, 256, 1024, 2048), draws=16, tolerance=0.1)
+@pytest.mark.parametrize("name", PARAMETRISATIONS)
+def test_wider_networks_have_them_more_exactly(name):
+    check(name, (64, 256, 1024, 2048), draws=24, tolerance=0.08)
 
 
 @pytest.mark.slow
@@ -202,12 +207,13 @@ def test_shares_of_a_recurrent_network_with_norm():
     unit = drawn(lambda n: {"u": (2, n), "w": (n, n), "b": (n,), "v": (n, 1)})
     net = wl.Network(lambda key, n: {p: scale[p](n) * w for p, w in unit(key, n).items()}, apply)
     found = {layer.path: layer.share for layer in wl.diagnose(net, (3, 2)).layers}
-    x, widths = jnp.arange(6.0).reshape(3, 2) / 4, (64, 128, 256, 512, 1024)
+    x, widths = jnp.arange(6.0).reshape(3, 2) / 4, (128, 1024)
 
     def norms(width):
-        keys = jax.random.split(jax.random.key(1), 16)
+        keys = jax.random.split(jax.random.key(1), 32)
         grads = jax.jit(jax.vmap(lambda k: jax.grad(lambda p: apply(p, x)[0])(net.init(k, width))))(keys)
         return {p: float(jnp.sum(g**2)) for p, g in grads.items()}
 
     table = [norms(n) for n in widths]
-    assert all(abs(slope(widths, [row[p] for row in table]) - float(e)) < 0.1 for p, e in found.items())
+    # at width 128 the bias's share of 32 networks has a standard error of 9 %, a slope's is 0.04
+    assert all(abs(slope(widths, [row[p] for row in table]) - float(e)) < 0.15 for p, e in found.items())

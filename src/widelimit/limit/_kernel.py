@@ -48,7 +48,7 @@ def limit(
         example: One input, without a batch axis: any pytree of arrays or `jax.ShapeDtypeStruct`, or a shape.
         learning_rates: "ntk": each parameter's rate is the variance of its initialisation (NTK parametrisation; one that
             starts at a constant is not trained). A number: every parameter is trained at that rate as the code holds it
-            (1.0 is J Jᵀ). A dict from parameter path to either (others "ntk"); 0 is frozen.
+            (1.0 is J Jᵀ), or a function of the width. A dict from parameter path to either (others "ntk"); 0 is frozen.
         accuracy: The relative error asked of Gaussian expectations without a closed form.
         widths: At least three widths at which the network is traced (shapes only) to tell what scales with the width.
         engine: "recursion": second moments by closed forms and quadrature. "particles": samples of every variable of the

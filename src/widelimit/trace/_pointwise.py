@@ -107,7 +107,7 @@ def _scaling_message(x: Det | Wide, where: str) -> str:
     return (
         f"at {where}: a vector made at {where_from} {verb} like n^{a} with the width n: the limit {fate}. Its variance has the exponent "
         f"{2 * a}, and must have 0: multiply the product by n^({-a}) there, or change the variance of its weight's "
-        f"initialisation by n^({-2 * a})."
+        f"initialisation by n^({-2 * a}). `wl.diagnose(net, example)` shows every exponent."
     )
 
 

@@ -269,7 +269,8 @@ def _output_scaling(output: Wide) -> str:
     return (
         f"the network's output scales like n^{a} with the width n: its limit {fate}. The product at "
         f"{output.value.where} has a variance of exponent "
-        f"{2 * a}, and needs 0: change its scale by n^({-a}), or the variance of its weight's initialisation by n^({-2 * a})."
+        f"{2 * a}, and needs 0: change its scale by n^({-a}), or the variance of its weight's initialisation by n^({-2 * a}). "
+        "`wl.diagnose(net, example)` shows every exponent."
     )
 
 
