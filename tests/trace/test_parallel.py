@@ -50,3 +50,41 @@ def test_token_mixing_that_starts_at_zero_and_stays():
 def test_training_it_from_zero_is_refused():
     with pytest.raises(wl.Refusal, match="all coordinates of a wide axis share it"):
         gated({"t": 1.0})
+
+
+# --- learned vectors, and halves of heads ---------------------------------------------------------------------------------
+
+
+def test_learned_vectors_are_values():
+    """Two learned vectors times a matrix: what a first layer with one-hot inputs makes of it."""
+    shapes = {"points": lambda n: (2, n), "w": lambda n: (n, n), "v": lambda n: (n, 1)}
+    init = drawn(lambda n: {name: shape(n) for name, shape in shapes.items()})
+
+    def read(p, h):
+        return (jax.nn.relu(h @ p["w"] / h.shape[-1] ** 0.5) @ p["v"] / h.shape[-1] ** 0.5).sum(0)
+
+    learned = wl.Network(init, lambda p, x: x.sum() * read(p, p["points"]))
+    given = wl.Network(init, lambda p, x: x.sum() * read(p, jnp.eye(2) @ p["points"]))
+    for got, expected in zip(*(wl.limit(net, TOKENS[0]).pair(*TOKENS) for net in (learned, given)), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_rotary_positions_inside_heads_of_fixed_size():
+    """K_ts = κ_ts times the mean over the frequencies of cos (t − s)θ."""
+    frequencies = 100.0 ** (-np.arange(2) / 2)
+    angles = np.tile(np.outer(np.arange(4), frequencies), 2)
+
+    def rotated(h):  # (tokens, heads, 4)
+        half = jnp.concatenate([-h[..., 2:], h[..., :2]], -1)
+        return h * jnp.cos(angles)[:, None] + half * jnp.sin(angles)[:, None]
+
+    def apply(p, x):
+        h = rotated((x @ p["w"]).reshape(4, -1, 4))
+        return h.reshape(4, -1) @ p["v"] / p["v"].shape[0] ** 0.5
+
+    net = wl.Network(drawn(lambda n: {"w": (3, n), "v": (n, 1)}), apply)
+    turned = np.cos(np.subtract.outer(np.arange(4), np.arange(4))[..., None] * frequencies).mean(-1)
+    nngp, ntk = wl.limit(net, TOKENS[0]).pair(*TOKENS)
+    expected = TOKENS[0] @ TOKENS[1].T * turned
+    np.testing.assert_allclose(nngp, expected, rtol=1e-10)
+    np.testing.assert_allclose(ntk, 2 * expected, rtol=1e-10)

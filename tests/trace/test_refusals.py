@@ -231,7 +231,8 @@ def test_a_jump_between_a_matrix_and_its_transpose():
 
 def test_a_product_of_weights():
     refused(
-        lambda p, x: readout(p, x @ (p["w"] @ p["u"])), r"test_refusals.py.*product of two parameters \('w' and 'u'\)"
+        lambda p, x: readout(p, x @ p["w"] @ (p["u"] @ p["u"])),
+        r"test_refusals.py.*product of two parameters \('u' and 'u'\)",
     )
 
 

@@ -48,7 +48,7 @@ def dot_general(step: Step, a: Any, b: Any) -> Any:
 def product(a: Any, b: Any, dims: Dims, where: str) -> Any:
     """Σ over the contracted dimensions; result: parallel dimensions, what is left of a, what is left of b."""
     if isinstance(a, Leaf) and isinstance(b, Leaf):
-        a, b = _one_vector(a, b, where)
+        a, b = _one_value(a, b, dims, where)
     if isinstance(a, Leaf):
         return matmul(a, place(b, None, where), dims, leaf_first=True, where=where)
     if isinstance(b, Leaf):
@@ -66,11 +66,12 @@ def product(a: Any, b: Any, dims: Dims, where: str) -> Any:
     return known_einsum(a, b, dims, where)
 
 
-def _one_vector(a: Leaf, b: Leaf, where: str) -> tuple[Any, Any]:
-    """A parameter that is a vector may stand as a value beside a matrix; two matrices have no rule."""
-    if len(a.sizes) == 1:
+def _one_value(a: Leaf, b: Leaf, dims: Dims, where: str) -> tuple[Any, Any]:
+    """A parameter of one vector, or of a fixed number, may stand as a value beside a matrix; two matrices have no rule."""
+    grows = [any(len(set(x.sizes[d])) > 1 for d in dims.free(side, len(x.sizes))) for side, x in enumerate((a, b))]
+    if len(a.sizes) == 1 or grows == [False, True]:
         return place_leaf(a, None, where), b
-    if len(b.sizes) == 1:
+    if len(b.sizes) == 1 or grows == [True, False]:
         return a, place_leaf(b, None, where)
     raise Refusal(
         f"at {where}: the product of two parameters ({a.parameter.path!r} and {b.parameter.path!r}) has no rule; "

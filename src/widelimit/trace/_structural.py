@@ -12,7 +12,7 @@ import numpy as np
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Leaf, Refusal, Segmented, Sizes, Wide, dims, finite_axes
 from widelimit.trace._jaxpr import Step
-from widelimit.trace._layout import align, check_not_shared, on_axis, permuted, regroup, remap, single_axis
+from widelimit.trace._layout import align, check_not_shared, on_axis, permuted, regroup, remap, single_axis, unfold
 from widelimit.trace._place import place
 from widelimit.trace._pointwise import total
 from widelimit.trace._restrict import restricted
@@ -132,6 +132,9 @@ def sliced(x: Any, dim: int, start: Sizes, limit: Sizes, *, stride: int = 1, whe
     length = tuple(-(-(b - a) // stride) for a, b in zip(start, limit, strict=True))
     if isinstance(x, Leaf):
         return _slice_leaf(x, dim, (start, limit, stride), length)
+    if _of_each_vector(x, dim, length):
+        for position in range(len(x.layout[dim])):
+            x = unfold(x, dim, position, where)
     if all(a.copies for a in x.layout[dim]):
         return _slice_copies(x, dim, (start, limit, stride), length, where)
     x = single_axis(x, dim, where)
@@ -143,6 +146,12 @@ def sliced(x: Any, dim: int, start: Sizes, limit: Sizes, *, stride: int = 1, whe
             m if m.is_identity is False or m.outputs[0] < at else tp.keep(m.inputs[0], m.outputs[0] - 1) for m in maps
         ]
     return remap(x, maps, (*x.layout[:dim], new, *x.layout[dim + 1 :]))
+
+
+def _of_each_vector(x: Det | Wide, dim: int, length: Sizes) -> bool:
+    """Whether several of a fixed number of vectors are kept (half the coordinates inside each head): they become positions."""
+    fixed = all(a.copies and not a.wide for a in x.layout[dim])
+    return isinstance(x, Wide) and fixed and length[0] > 1 and any(a.wide for row in x.layout for a in row)
 
 
 def _slice_leaf(leaf: Leaf, dim: int, span: tuple, length: Sizes) -> Leaf:
