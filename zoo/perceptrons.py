@@ -111,9 +111,21 @@ def flax_he_uniform():
     return wl.from_flax(lambda width, rngs: MLP(width, rngs, nnx.initializers.he_uniform(), inputs=32))
 
 
-@row("perceptron, Glorot uniform", source="flax.nnx", x=LONG, approximate=True)
+@row("perceptron, Glorot uniform everywhere", source="flax.nnx", x=LONG, refused="shrinks like n^-1/2")
 def flax_glorot_uniform():
+    """The variance of the first layer, 2/(inputs + n), tends to zero."""
     return wl.from_flax(lambda width, rngs: MLP(width, rngs, nnx.initializers.glorot_uniform(), inputs=32))
+
+
+class Glorot(MLP):
+    def __init__(self, width, rngs):
+        super().__init__(width, rngs, nnx.initializers.glorot_uniform(), use_bias=False)
+        self.hidden = nnx.Linear(10, width, kernel_init=nnx.initializers.normal(10**-0.5), rngs=rngs)
+
+
+@row("perceptron, Glorot uniform after the first layer", source="flax.nnx", x=VECTORS)
+def flax_glorot_hidden():
+    return wl.from_flax(lambda width, rngs: Glorot(width, rngs))
 
 
 @row("perceptron, LeCun normal, normal biases", source="flax.nnx", x=LONG, approximate=True)

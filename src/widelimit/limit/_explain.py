@@ -166,7 +166,7 @@ def _missed(share: float, factors: tuple[tp.Value, ...]) -> str:
 def approximations(reading: trace.Reading) -> list[str]:
     """Entries that are not averaged over a wide axis keep their own law; they are treated as Gaussian of that variance."""
     averaged = _only_second_moments(reading.output)
-    narrow = {v.weight.path: _narrow(v) for v in tp.reachable(reading.output) if v not in averaged and _narrow(v)}
+    narrow = {v.weight.path: _narrow(v) for v in _outside_variances(reading.output) if v not in averaged and _narrow(v)}
     return [
         f"{path!r} is drawn from a {reading.laws[path].kind.replace('_', ' ')} law and {how}: it is treated as "
         "Gaussian with the same variance "
@@ -185,6 +185,19 @@ def _only_second_moments(output: tp.Value) -> set[tp.Value]:
             inside.add(v)
             stack.extend(v.parts)
     return {v.filter for v in tp.reachable(output) if isinstance(v, tp.Depthwise) and v not in inside}
+
+
+def _outside_variances(output: tp.Value) -> list[tp.Value]:
+    """The values an output is made of, but for those of which only second moments enter (norms of rows): they are known."""
+    found, seen, stack = [], set(), [output]
+    while stack:
+        node = stack.pop()
+        linear = isinstance(node, tp.Moment) and all(v is not None and v.is_gaussian for v in (node.left, node.right))
+        if id(node) not in seen and not linear:
+            seen.add(id(node))
+            found += [node] if isinstance(node, tp.Value) else []
+            stack.extend(tp.ingredients(node))
+    return found[::-1]
 
 
 def _narrow(v: tp.Value) -> str:

@@ -49,6 +49,22 @@ def recognise(u: np.ndarray, x: np.ndarray, *, eps: float) -> Moments | None:
     return _recognise(np.asarray(u, np.float64).tobytes(), np.asarray(x, np.float64).tobytes(), eps)
 
 
+def mean_of_square(u: np.ndarray, x: np.ndarray, *, eps: float) -> float | None:
+    """E x for the square x = y² of a number y(u) of one of the families that rises or falls with u; None for others.
+
+    y is ±√x, with the sign of a function that passes zero where √x is smallest.
+    """
+    if x.dtype == np.bool_ or not np.all(np.isfinite(x)) or np.any(x < 0):
+        return None
+    root = np.sqrt(np.asarray(x, np.float64))
+    lowest = int(np.argmin(root))
+    for first in (lowest, lowest + 1):  # the last negative value is before the smallest, or is it
+        found = recognise(u, np.where(np.arange(len(root)) < first, -root, root), eps=eps)
+        if found is not None:
+            return found.variance + found.mean**2
+    return None
+
+
 @functools.lru_cache(maxsize=1024)
 def _recognise(u_bytes: bytes, x_bytes: bytes, eps: float) -> Moments | None:
     u, x = np.frombuffer(u_bytes), np.frombuffer(x_bytes)

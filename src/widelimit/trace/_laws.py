@@ -118,12 +118,20 @@ def _read(path: str, of_path: Sequence[Sample], widths: Sequence[int]) -> Law:
     if len(kinds) > 1:
         raise _refusal(path, f"its law is not the same at every width: {sorted(kinds)}")
     eps = max(getattr(sample, "eps", 0.0) for sample in of_path)
+    _check_sums(path, of_path)
     try:
         mean = fit([_rounded(m, eps) for m in moments], widths, eps=max(eps, _DOUBLE))
         variance = fit([m.variance for m in moments], widths, eps=max(eps, _DOUBLE))
     except ValueError as error:
         raise _refusal(path, f"its mean or variance does not scale with the width: {error}") from None
     return Law(moments[0].kind, mean, variance, quantiles=moments[0].quantiles)
+
+
+def _check_sums(path: str, of_path: Sequence[Sample]) -> None:
+    """A sum of draws is a number where it has more and more terms; one of few stays random."""
+    sums = [s for s in of_path if isinstance(s, Number) and s.terms]
+    if sums and not all(a.terms < b.terms for a, b in itertools.pairwise(sums)):
+        raise _refusal(path, f"its entries are sums of {sums[0].terms} draws ({sums[0].where}), which stay random")
 
 
 def _rounded(moments: _draws.Moments, eps: float) -> float:

@@ -92,7 +92,7 @@ def _is_factor(x: Any, leaf: Leaf) -> bool:
     if isinstance(x, Wide):
         return bool(mine) and not leaf.parameter.mean.coefficient
     if isinstance(x, Leaf | Det | Concrete):
-        return len(mine) > 1 and its < mine
+        return its < mine
     return False
 
 

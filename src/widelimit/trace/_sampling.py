@@ -8,6 +8,7 @@ behind each entry, and the function from bits to entry, known by its values at a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,10 +31,15 @@ _LONGEST_LOOP = 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Number:
-    """An array that no key enters: in float64, of relative precision `eps`."""
+    """An array that no key enters: in float64, of relative precision `eps`.
+
+    Or the law of large numbers made one of a sum of `terms` draws, whose number must then grow with the width.
+    """
 
     array: np.ndarray
     eps: float
+    terms: int = 0
+    where: str = ""
 
     @property
     def uniform(self) -> bool:
@@ -166,6 +172,18 @@ def _unread(step: Step, what: str = "its entries come through") -> Unread:
 
 
 def _numbers(step: Step, values: Sequence[Number]) -> list[Sample]:
+    """Numbers of numbers; they are sums of as many draws as the shortest sum among them."""
+    found, summed = _evaluated_numbers(step, values), [v for v in values if v.terms]
+    if not summed:
+        return found
+    shortest = min(summed, key=lambda v: v.terms)
+    return [
+        dataclasses.replace(x, terms=shortest.terms, where=shortest.where) if isinstance(x, Number) else x
+        for x in found
+    ]
+
+
+def _evaluated_numbers(step: Step, values: Sequence[Number]) -> list[Sample]:
     shape, precision = step.shapes()[0], max([_numeric.eps(step.dtype()), *(v.eps for v in values)])
     plain = step.name in _numeric.ELEMENTWISE and step.name != "bitcast_convert_type"
     if plain and all(v.uniform for v in values) and all(v.array.size for v in values):
@@ -221,6 +239,8 @@ def _drawn(step: Step, values: Sequence[Sample]) -> list[Sample]:
         return _rearranged(step, values)
     if step.name in _JOINS:
         return [_joined(step, values)]
+    if step.name == "reduce_sum":
+        return [_summed(step, *values)]
     return [_unread(step)] * len(_outputs(step))
 
 
@@ -237,6 +257,18 @@ def _orthogonal(step: Step, values: Sequence[Sample]) -> list[Sample]:
         ]
         found = followed(step, values, arrays)
     return [_unread(step)] * len(_outputs(step)) if found is None else found
+
+
+def _summed(step: Step, draw: Draw) -> Sample:
+    """Σ x_i = m E x to leading order in the number m of its terms (the norms that weight normalisation starts its gains at)."""
+    shape = step.eqns[0].invars[0].aval.shape
+    terms = math.prod(shape[axis] for axis in step.params["axes"])
+    if not draw.entries.distinct:
+        return _unread(step)
+    mean = _draws.mean_of_square(draw.u, draw.probe, eps=draw.eps)
+    if mean is None:
+        return _unread(step)
+    return Number(np.broadcast_to(np.asarray(terms * mean), step.shapes()[0]), max(draw.eps, 1e-7), terms, step.where)
 
 
 def _elementwise(step: Step, values: Sequence[Number | Draw]) -> Sample:
