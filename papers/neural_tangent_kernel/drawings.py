@@ -36,7 +36,7 @@ def functions(found: Functions, path: Path) -> None:
         for axes, colour, (width, values) in zip(panels, COLOURS, found.networks.items(), strict=False):
             _law(axes, found.percentiles)
             _curves(axes, {width: values}, colour)
-            axes.plot(found.x, found.y, "o", color=plot.INK, zorder=5, label="training points")
+            axes.plot(found.x, found.y, "o", color="black", zorder=5, label="training points")
             axes.set(xlabel="γ", title=f"10 networks of width {width}")
             axes.set_xticks(*TURNS)
             axes.legend(fontsize=8)

@@ -4,12 +4,13 @@
 
 Networks of one hidden layer with biases (L = 2 in the paper) on points of the unit sphere. For activations that are no
 polynomial the NTK is positive definite: prints its smallest eigenvalue beside the certificate's lower bound. For
-polynomials it fails at a rank that is known beforehand. Draws both, and the coefficients behind them, into
-`figure.png` beside this file.
+polynomials it fails at a rank that is known beforehand. Writes the table to `docs/tables`, and draws both, and the
+coefficients behind them, into `docs/_static`.
 """
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -17,10 +18,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import widelimit as wl
-from widelimit import plot, spectrum
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))  # `kept`
 
-HERE = Path(__file__).parent
+from kept import report, table  # noqa: E402
+
+import widelimit as wl  # noqa: E402
+from widelimit import plot, spectrum  # noqa: E402
+
+DOCS = HERE.parents[1] / "docs"
 BIAS = 0.1  # β of the paper
 ACTIVATIONS = {
     "ReLU": jax.nn.relu,
@@ -40,15 +46,27 @@ def main() -> None:
     found = {name: _rows(_kernel(phi, options.dimension), x, options.counts) for name, phi in ACTIVATIONS.items()}
     for name, rows in found.items():
         _print(name, rows)
-    _draw(found)
-    print(f"({time.perf_counter() - start:.0f} s; drawn: figure.png)")
+    print()
+    report(options.out / "tables" / "positive-definiteness.md", _table(found))
+    _draw(found, options.out / "_static" / "positive-definiteness.png")
+    print(f"({time.perf_counter() - start:.0f} s)")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dimension", type=int, default=3, help="d, of the sphere S^{d-1}")
     parser.add_argument("--counts", type=int, nargs="+", default=[2, 4, 6, 8, 9, 10, 12, 16, 17, 24, 32, 48, 64])
+    parser.add_argument("--out", type=Path, default=DOCS, help="folder with `_static` and `tables`")
     return parser.parse_args()
+
+
+def _table(found: dict[str, Rows]) -> str:
+    """Every activation at the most points."""
+    rows = []
+    for name, ((count, smallest, last), *_) in ((name, rows[::-1]) for name, rows in found.items()):
+        kind = "none" if last.polynomial is None else f"{last.polynomial} (rank {last.rank})"
+        rows.append([name, kind, str(count), f"{smallest:.2e}", f"{last.bound:.2e}" if last.bound else "0"])
+    return table(["φ", "degree as a polynomial", "N", "smallest eigenvalue", "certified bound"], rows)
 
 
 def _points(count: int, dimension: int) -> np.ndarray:
@@ -93,7 +111,7 @@ def _print(name: str, rows: Rows) -> None:
         print(f"{n:4}   {smallest:19.3e}   {found.bound:15.3e}   {share}")
 
 
-def _draw(found: dict[str, Rows]) -> None:
+def _draw(found: dict[str, Rows], path: Path) -> None:
     with plot.style():
         drawing = plot.figure(9.4, 4.2)
         left, right = drawing.subplots(1, 2)
@@ -107,7 +125,7 @@ def _draw(found: dict[str, Rows]) -> None:
         right.set(yscale="log", ylim=(1e-16, 1e2), xlabel="degree k", ylabel="eigenvalue λ_k")
         right.set_title("NTK on the sphere: the coefficients behind it")
         right.legend()
-        plot.save(drawing, HERE / "figure.png")
+        plot.save(drawing, path)
 
 
 def _draw_eigenvalues(axes, name: str, rows: Rows) -> None:

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from widelimit.dynamics._responses import Response, Training, responses
+from widelimit.dynamics._singular import rounding
 
 _PRODUCTS = 100  # to begin with; doubled while the error is too large
 _MOST = 1000  # products, or a quarter of the rows
 _MEMORY = 2**27  # numbers of the bases that are held at once
-_ROUNDINGS = 4.0
 
 
 class Basis(NamedTuple):
@@ -46,7 +46,7 @@ class Krylov:
         self._of_labels = self._basis(labels, min(_PRODUCTS, len(theta)))
         self.ritz = jnp.linalg.eigvalsh(self._of_labels.matrix)
         self.largest = float(self.ritz.max())
-        self.noise = _ROUNDINGS * len(theta) * eps * self.largest
+        self.noise = rounding(self.largest, eps)
 
     @property
     def jitter(self) -> float:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_ROUNDINGS = 4.0  # times N ε λ_max
+# times ε λ_max: eigenvalues of matrices with null modes, 100 to 1200 rows, came out within 2.3 of zero, whatever the rows
+_ROUNDINGS = 16.0
 _NEGATIVE = 1e-2  # of λ_max: an eigenvalue below minus this is no rounding
 
 
@@ -19,7 +20,7 @@ class JitterWarning(UserWarning):
 
 
 def resolution(eigenvalues: Float[np.ndarray, " n"], eps: float, name: str) -> float:
-    """The largest eigenvalue that the rounding of an N × N matrix can fake: 4 N ε λ_max.
+    """The largest eigenvalue that the rounding of a matrix and of its eigendecomposition can fake: 16 ε λ_max.
 
     Where an eigenvalue is negative, and larger than that, the entries were not exact to ε: then twice its size.
 
@@ -32,7 +33,12 @@ def resolution(eigenvalues: Float[np.ndarray, " n"], eps: float, name: str) -> f
             f"`wl.train(kernel, x, y)`: the {name} of the training points has the eigenvalues {smallest:.3g} and {largest:.3g}; "
             "expected a positive semi-definite matrix. Compute it in float64, or more accurately (`wl.limit(..., accuracy=)`)"
         )
-    return max(_ROUNDINGS * len(eigenvalues) * eps * largest, -2 * smallest, 0.0)
+    return max(rounding(largest, eps), -2 * smallest, 0.0)
+
+
+def rounding(largest: float, eps: float) -> float:
+    """16 ε λ_max."""
+    return _ROUNDINGS * eps * largest
 
 
 def warn(call: str, count: int, total: int, jitter: float, dtype: Any) -> None:
