@@ -83,7 +83,7 @@ class Responses(NamedTuple):
     radial: Float[Array, "t n"]
     shrunk: Float[Array, " t"]
 
-    def to(self, response: Response, degree: float | None) -> Float[Array, "t n"]:
+    def to(self, response: Response, degree: float | None) -> Float[Array, "*columns t n"]:
         """R^y, R^h, or R^f = R^y + k R^h."""
         return self.target + (degree or 0.0) * self.radial if response == "start" else getattr(self, response)
 
