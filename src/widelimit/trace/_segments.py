@@ -10,6 +10,7 @@ from typing import Any
 from widelimit.trace import _pointwise, _structural
 from widelimit.trace._abstract import Concrete, Leaf, Refusal, Segmented, Sizes, dims
 from widelimit.trace._contraction import Dims, product
+from widelimit.trace._convolution import convolution
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align, permuted
 from widelimit.trace._place import place
@@ -47,11 +48,16 @@ def segmented(step: Step, operands: list[Any], dispatch: Dispatch) -> Any:
         "concatenate": _concatenate,
         "broadcast_in_dim": _broadcast,
         "transpose": _transpose,
+        "conv_general_dilated": _convolve,
     }
     if step.name in rules:
         return rules[step.name](step, *operands)
     if step.name in ("reshape", "squeeze", "expand_dims"):
         return _reshape(step, *operands)
+    if _is_beside(step, operands[0]):
+        return dataclasses.replace(
+            operands[0], parts=tuple(dispatch(step, [p, *operands[1:]])[0] for p in operands[0].parts)
+        )
     raise Refusal(f"at {step.where}: `{step.name}` of a concatenation along the width has no rule")
 
 
@@ -103,6 +109,34 @@ def _dot(step: Step, a: Any, b: Any) -> Any:
         piece = other.parts[i] if isinstance(other, Segmented) else part_of(other, there, cut, step.where)
         terms.append(product(*((part, piece) if side == 0 else (piece, part)), dims, step.where))
     return _total(terms, step.where)
+
+
+def _convolve(step: Step, x: Any, kernel: Any) -> Any:
+    """Σ over the parts, each with its rows of the filter: a convolution of what DenseNet and U-Net join."""
+    numbers = step.params["dimension_numbers"]
+    if not (isinstance(x, Segmented) and isinstance(kernel, Leaf)) or x.dim != numbers.lhs_spec[1]:
+        raise Refusal(f"at {step.where}: a convolution that does not sum over the concatenated axis has no rule")
+    if set(step.each("feature_group_count")) != {1}:
+        raise Refusal(
+            f"at {step.where}: a grouped convolution of a concatenation along the width has no rule; convolve its parts"
+        )
+    there = numbers.rhs_spec[1]
+    pieces = [_structural.sliced(kernel, there, *cut, where=step.where) for cut in cuts(x)]
+    return _total([convolution(step, p, w) for p, w in zip(x.parts, pieces, strict=True)], step.where)
+
+
+def _is_beside(step: Step, x: Any) -> bool:
+    """Whether a step slides, pads or reverses along other dimensions only."""
+    if not isinstance(x, Segmented):
+        return False
+    match step.name:
+        case "reduce_window_sum" | "reduce_window_max" | "reduce_window_min":
+            return set(n[x.dim] for n in step.each("window_dimensions")) == {1}
+        case "pad":
+            return set(tuple(c[x.dim]) for c in step.each("padding_config")) == {(0, 0, 0)}
+        case "rev":
+            return x.dim not in step.params["dimensions"]
+    return False
 
 
 def _total(terms: list[Any], where: str) -> Any:

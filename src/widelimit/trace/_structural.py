@@ -209,6 +209,9 @@ def add_dim(x: Any, dim: int, count: int) -> Any:
 
 @rule("rev")
 def rev(step: Step, x: Any) -> Any:
+    if isinstance(x, Leaf):  # iid entries in another order: another block, which must be read so at every use
+        labels = tuple(x.labels[d] for d in step.params["dimensions"])
+        return dataclasses.replace(x, block=(*x.block, (("reversed", labels), None)))
     x = place(x, None, step.where)
     for dim in step.params["dimensions"]:
         x = _reversed(x, dim, step.where)

@@ -162,3 +162,37 @@ def test_batch_groups_are_refused():
 
     with pytest.raises(wl.Refusal, match="batch_group_count"):
         wl.limit(network(apply, u=lambda n: (3, n, n)), X[0])
+
+
+# --- joined and reversed ------------------------------------------------------------------------------------------------
+
+
+def test_convolution_of_what_is_joined():
+    """conv([a, b], w) = conv(a, w₁) + conv(b, w₂), as DenseNet and U-Net have it."""
+
+    def joined(p, h):
+        return conv(jnp.concatenate([h, jnp.tanh(h)], -1), p["j"]) / jnp.sqrt(h.shape[-1])
+
+    def added(p, h):
+        n = h.shape[-1]
+        return (conv(h, p["j"][:, :n]) + conv(jnp.tanh(h), p["j"][:, n:])) / jnp.sqrt(n)
+
+    def shape(n):
+        return (3, 2 * n, n)
+
+    assert_same(hidden(joined, j=shape), hidden(added, j=shape))
+
+
+def test_a_reversed_filter_has_the_same_law():
+    one, other = (
+        network(lambda p, x, f=f: readout(p, relu(conv(x, f(p["w"])))).mean(0)) for f in (jnp.flip, lambda w: w)
+    )
+    assert_same(one, other)
+
+
+def test_a_filter_and_its_reverse_are_refused():
+    def both(p, x):
+        return readout(p, relu(conv(x, p["w"]) + conv(x, p["w"][::-1]))).mean(0)
+
+    with pytest.raises(wl.Refusal, match="overlap in part"):
+        wl.limit(network(both), X[0])
