@@ -88,3 +88,23 @@ def test_rotary_positions_inside_heads_of_fixed_size():
     expected = TOKENS[0] @ TOKENS[1].T * turned
     np.testing.assert_allclose(nngp, expected, rtol=1e-10)
     np.testing.assert_allclose(ntk, 2 * expected, rtol=1e-10)
+
+
+# --- sums inside heads ----------------------------------------------------------------------------------------------------
+
+
+def normalised(size):
+    """The root mean square inside each head taken off, then a readout of all heads."""
+
+    def apply(p, x):
+        h = jnp.einsum("ti,ihd->thd", x, p["w"])
+        h = h / jnp.sqrt((h * h).mean(-1, keepdims=True))
+        return jnp.einsum("thd,hd->t", h, p["v"]) / (h.shape[1] * h.shape[2]) ** 0.5
+
+    return wl.Network(drawn(lambda n: {"w": (3, n, size(n)), "v": (n, size(n))}), apply)
+
+
+def test_a_norm_inside_wide_heads_is_deterministic():
+    nngp, _ = wl.limit(normalised(lambda n: n), TOKENS[0]).pair(*TOKENS)
+    sides = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in TOKENS]
+    np.testing.assert_allclose(nngp, sides[0] @ sides[1].T, rtol=1e-12)
