@@ -46,6 +46,11 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def report(path: Path, text: str) -> None:
     """Print the text, and write it where the documentation includes it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n")
+    placed(path).write_text(text + "\n")
     print(text, flush=True)
+
+
+def placed(path: Path) -> Path:
+    """The path of a file whose folder exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE.parent))  # `kept`
 import circle  # noqa: E402
 import digits  # noqa: E402
 import drawings  # noqa: E402
-from kept import Kept, report, table  # noqa: E402
+from kept import Kept, placed, report, table  # noqa: E402
 
 DOCS = HERE.parents[1] / "docs"
 
@@ -58,7 +58,7 @@ def figure1(options: argparse.Namespace, kept: Kept) -> None:
     head = ["width n", "spread of Θ over networks at t = 0", "growth of Θ(x, x) in 200 steps"]
     rows = [[str(n), f"{found.spread(n):.1%}", _percent(*found.inflation(n))] for n in options.widths1]
     report(options.out / "tables" / "ntk-circle.md", table(head, rows))
-    drawings.kernels(found, options.out / "_static" / "ntk-circle.png")
+    drawings.kernels(found, placed(options.out / "_static" / "ntk-circle.png"))
 
 
 def figure2(options: argparse.Namespace, kept: Kept) -> None:
@@ -68,7 +68,7 @@ def figure2(options: argparse.Namespace, kept: Kept) -> None:
     head = ["width n", "values between the limit's 10 and 90 percentiles"]
     rows = [[str(n), _percent(*found.inside(n))] for n in options.widths2] + [["∞", "80 %"]]
     report(options.out / "tables" / "ntk-functions.md", table(head, rows))
-    drawings.functions(found, options.out / "_static" / "ntk-functions.png")
+    drawings.functions(found, placed(options.out / "_static" / "ntk-functions.png"))
 
 
 def figure3(options: argparse.Namespace, kept: Kept) -> None:
@@ -77,7 +77,7 @@ def figure3(options: argparse.Namespace, kept: Kept) -> None:
     print("Figure 3: 512 digits, eigenvalues of the kernel operator (1/N) Θ, and training toward f_0 + ½ f⁽²⁾")
     report(options.out / "tables" / "ntk-eigenvalues.md", _eigenvalues(found))
     report(options.out / "tables" / "ntk-line.md", _line(found, options.widths3))
-    drawings.line(found, options.out / "_static" / "ntk-line.png")
+    drawings.line(found, placed(options.out / "_static" / "ntk-line.png"))
 
 
 def _eigenvalues(found: digits.Straight) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # `kept`
 
-from kept import report, table  # noqa: E402
+from kept import placed, report, table  # noqa: E402
 
 import widelimit as wl  # noqa: E402
 from widelimit import plot, spectrum  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> None:
         _print(name, rows)
     print()
     report(options.out / "tables" / "positive-definiteness.md", _table(found))
-    _draw(found, options.out / "_static" / "positive-definiteness.png")
+    _draw(found, placed(options.out / "_static" / "positive-definiteness.png"))
     print(f"({time.perf_counter() - start:.0f} s)")
 
 

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))  # `kept`
 
 from descent import Course, Limit, courses, task  # noqa: E402
-from kept import Kept, report, table  # noqa: E402
+from kept import Kept, placed, report, table  # noqa: E402
 
 import widelimit as wl  # noqa: E402
 from networks import NETWORKS  # noqa: E402
@@ -41,7 +41,7 @@ def main() -> None:
     for what, title in (("distance", "max over steps of |f_network - f_kernel| (rms)"), ("drift", "drift of the NTK")):
         print(f"\n{title}")
         report(options.out / "tables" / f"tensor-programs-2b-{what}.md", rows(results, options.widths, what))
-    draw(results, options.out / "_static" / "tensor-programs-2b.png")
+    draw(results, placed(options.out / "_static" / "tensor-programs-2b.png"))
 
 
 def _options() -> argparse.Namespace:
