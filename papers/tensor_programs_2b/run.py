@@ -96,13 +96,16 @@ def rows(results: dict[str, Results], widths: list[int], what: str) -> str:
 def draw(results: dict[str, Results], path: Path) -> None:
     """One panel an architecture."""
     with plot.style():
-        figure = plot.figure(9.6, 5.6)
-        panels = figure.subplots(2, 3, sharex=True, squeeze=False).ravel()
+        figure = plot.figure(9.4, 5.8)
+        panels = figure.subplots(2, 3, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (name, by_loss) in zip(panels, results.items(), strict=False):
             _panel(axes, name, by_loss)
         for axes in panels[len(results) :]:
             axes.set_visible(False)
-        panels[0].legend(fontsize=7.5)
+        for axes in panels[:3]:
+            axes.set_xlabel("")
+        panels[0].set_yscale("log")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
         plot.save(figure, path)
 
 
@@ -110,16 +113,15 @@ def _panel(axes, name: str, by_loss: Results) -> None:
     looks = {"squared error": (plot.BLUE, "o"), "cross-entropy": (plot.ORANGE, "s")}
     for loss, by_width in by_loss.items():
         widths, (colour, marker) = list(by_width), looks[loss]
-        for what, line in (("distance", "-"), ("drift", "--")):
+        for what, line, label in (("distance", "-", "distance from the limit"), ("drift", "--", "drift of the NTK")):
             means = [getattr(course, what).mean() for course in by_width.values()]
             errors = [_error(getattr(course, what)) for course in by_width.values()]
-            label = f"{'distance' if what == 'distance' else 'NTK drift'}, {loss}"
-            axes.errorbar(
-                widths, means, errors, fmt=line + marker, color=colour, alpha=1 if line == "-" else 0.5, label=label
-            )
+            look = {"fmt": line + marker, "color": colour, "alpha": 1 if line == "-" else 0.5, "markersize": 4}
+            axes.errorbar(widths, means, errors, label=f"{label}, {loss}", **look)
     first = max(by_width[widths[0]].distance.mean() for by_width in by_loss.values())
-    plot.slope_guide(axes, widths, 1.3 * first, -0.5, "width$^{-1/2}$")
-    axes.set_yscale("log")
+    last = min(by_width[widths[0]].drift.mean() for by_width in by_loss.values())
+    plot.slope_guide(axes, widths, 1.4 * first, -0.5, "width$^{-1/2}$")
+    plot.slope_guide(axes, widths, last / 1.4, -1, "width$^{-1}$")
     axes.set_title(name)
     plot.width_axis(axes, widths)
 
