@@ -27,7 +27,16 @@ from widelimit.limit._images import maps_of, source_of, sources, split_for_maps,
 from widelimit.limit._labels import diagonal_of, free_axes, into, placed, right_into
 from widelimit.limit._near import squared_distances
 from widelimit.limit._request import Request, same_positions
-from widelimit.limit._weights import contracted, kept, new_axes, shares, source_request, split_for_weights, taps
+from widelimit.limit._weights import (
+    contracted,
+    kept,
+    new_axes,
+    shares,
+    source_request,
+    split_for_weights,
+    taps,
+    vectors,
+)
 
 Gap = Array | float | None
 
@@ -207,18 +216,12 @@ def _of_sources(recursion: Any, r: Request) -> Gap:
 def _of_contracted_data(recursion: Any, r: Request) -> Array:
     q = source_request(r)
     a, b = (jnp.broadcast_to(_known(recursion, x.known, s), x.shape) for x, s in zip((q.u, q.v), q.sides, strict=True))
-    a, b = _vectors(into(a, q), r.u.contracted), _vectors(right_into(b, q), r.u.contracted)
+    a, b = vectors(into(a, q), r.u.contracted), vectors(right_into(b, q), r.u.contracted)
 
     def products() -> tuple[Array, Array, Array]:
         return jnp.sum(a * a, -1), lax.stop_gradient(recursion.data_product(r)), jnp.sum(b * b, -1)
 
     return squared_distances(a, b, products)
-
-
-def _vectors(a: Array, contracted: tuple[int, ...]) -> Array:
-    """The contracted axes as one, at the end."""
-    a = jnp.moveaxis(a, contracted, range(a.ndim - len(contracted), a.ndim))
-    return a.reshape(*a.shape[: a.ndim - len(contracted)], -1)
 
 
 def _source_moments(recursion: Any, r: Request) -> tuple[Array, Array]:

@@ -149,16 +149,22 @@ def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
     return [f"accuracy {accuracy:g} is not reached: {e}" for e in coupled if e.error > accuracy]
 
 
-def missed(reading: trace.Reading) -> list[str]:
-    """Nonlinearities of one Gaussian of which an expectation that was computed misses the accuracy."""
-    found = [(fused(f), f) for f in _integrated(reading.output)]
-    shares = [(gaussian.missed(phi.phi), phi, factors) for phi, factors in found if len(phi.bases) == 1]
-    return list(dict.fromkeys(_missed(share, factors) for share, _, factors in shares if share))
+def watched(reading: trace.Reading) -> list[tuple[gaussian.Pointwise, str]]:
+    """The functions of one Gaussian that are integrated, and where they stand: what they miss shows when it is computed."""
+    found = [(fused(f), f) for v in outermost(reading.output) for f in independent_factors(v)]
+    single = {phi.phi: f[0].where for phi, f in found if len(phi.bases) == 1}
+    return [(phi, where) for phi, where in single.items() if gaussian.describe(phi).error != 0]
 
 
-def _missed(share: float, factors: tuple[tp.Value, ...]) -> str:
+def missed(functions: list[tuple[gaussian.Pointwise, str]]) -> list[str]:
+    """Those of which an expectation that was computed misses the accuracy."""
+    shares = [(gaussian.missed(phi), where) for phi, where in functions]
+    return [_missed(share, where) for share, where in shares if share]
+
+
+def _missed(share: float, where: str) -> str:
     return (
-        f"the accuracy is not reached by {share:.0e}: {factors[0].where.rpartition('/')[2]}: the function keeps oscillating, "
+        f"the accuracy is not reached by {share:.0e}: {where.rpartition('/')[2]}: the function keeps oscillating, "
         "or is steep, at arguments of this variance, where no panels follow it"
     )
 

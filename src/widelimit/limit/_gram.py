@@ -166,8 +166,12 @@ def _rows(x: list[Array], start: int, count: int) -> list[Array]:
     n = x[0].shape[0]
     if start + count <= n:
         return [a[start : start + count] for a in x]
-    index = jnp.minimum(jnp.arange(start, start + count), n - 1)
-    return [a[index] for a in x]
+    return [_filled_up(a, start, count) for a in x]
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _filled_up(a: Array, start: int, count: int) -> Array:
+    return a.at[start + jnp.arange(count)].get(mode="clip")
 
 
 def _ahead(blocks: list[Any], compute: Callable[..., Any], progress: bool) -> Iterator[tuple[Any, Any]]:

@@ -17,7 +17,16 @@ from jaxtyping import PyTree
 
 from widelimit import program as tp
 from widelimit import trace
-from widelimit.limit._explain import ApproximationWarning, Explanation, approximations, explain, inaccurate, missed
+from widelimit.limit._explain import (
+    ApproximationWarning,
+    Explanation,
+    approximations,
+    explain,
+    inaccurate,
+    missed,
+    watched,
+    watched,
+)
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._kernels import Kernels
@@ -205,10 +214,14 @@ class Kernel:
         self._warn_of_misses()
         return found
 
+    @functools.cached_property
+    def _watched(self) -> list:
+        return watched(self.reading)
+
     def _warn_of_misses(self) -> None:
         """Warn of accuracies that were not reached at the laws of the inputs; of each once."""
         told = vars(self).setdefault("_told", set())
-        for text in missed(self.reading):
+        for text in missed(self._watched):
             if text not in told:
                 told.add(text)
                 warnings.warn(f"`kernel`: {text}", ApproximationWarning, stacklevel=4)

@@ -19,6 +19,7 @@ from widelimit import gaussian
 
 NEAR = 1 / 16  # a squared distance below this part of |a|² + |b|² is computed from the differences
 SHORT = 32  # numbers in a vector, up to which the differences are taken at once
+FEW = 8
 ROUNDS = 8  # near pairs in a row that are looked up one by one; where there are more, all are computed
 
 
@@ -37,7 +38,14 @@ def squared_distances(a: Array, b: Array, products: Callable[[], tuple[Array, Ar
 
 @jax.jit
 def _directly(a: Array, b: Array) -> Array:
-    return jnp.sum((a - b) ** 2, -1)
+    return along_last(lambda a, b: (a - b) ** 2, a, b)
+
+
+def along_last(f: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+    """Σ f(aᵢ, bᵢ) along the last axis; written out where it is very short, so that no array of all pairs has that axis."""
+    if a.shape[-1] > FEW:
+        return jnp.sum(f(a, b), -1)
+    return functools.reduce(jnp.add, (f(a[..., i], b[..., i]) for i in range(a.shape[-1])))
 
 
 @gaussian.after_vmap

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
 from widelimit import program as tp
-from widelimit.limit._labels import free_axes
+from widelimit.limit._labels import free_axes, into, right_into
+from widelimit.limit._near import SHORT, along_last
 from widelimit.limit._request import Match, Request
 
 
@@ -85,13 +87,25 @@ def _source_match(r: Request) -> Match:
 
 
 def data_product(recursion: Any, r: Request) -> Array:
-    """Known arrays are multiplied and summed at once, as a matrix product."""
+    """Known arrays are multiplied and summed at once, as a matrix product; of short vectors at many positions elementwise.
+
+    The positions would be the batch of a matrix product, and the outermost axes of its result.
+    """
     u, v, match = r.u, r.v, _source_match(r)
     a, b = (jnp.broadcast_to(recursion.known(g.h.known, s), g.h.shape) for g, s in zip((u, v), r.sides, strict=True))
+    if math.prod(u.h.shape[i] for i in u.contracted) <= SHORT and any(match[j] is not None for j in kept(v)):
+        q = source_request(r)
+        return along_last(jnp.multiply, *(vectors(x, u.contracted) for x in (into(a, q), right_into(b, q))))
     rank = len(u.h.shape)
     labels_b = [rank + i if m is None else m for i, m in enumerate(match)]
     result = [*kept(u), *(rank + i for i in free_axes(match))]
     return jnp.einsum(a, list(range(rank)), b, labels_b, result)
+
+
+def vectors(a: Array, contracted: tuple[int, ...]) -> Array:
+    """The contracted axes as one, at the end."""
+    a = jnp.moveaxis(a, contracted, range(a.ndim - len(contracted), a.ndim))
+    return a.reshape(*a.shape[: a.ndim - len(contracted)], -1)
 
 
 def slide(k: Array, r: Request) -> Array:
