@@ -105,13 +105,19 @@ class _Walk:
         for k, part in enumerate(tp.ingredients(node)):
             offset = offsets[k] if offsets else _ZERO
             between = self._crossing(node, part)
-            yield part, q + offset + between, offset + (self.seen[id(node)] if linear else _ZERO)
+            yield part, q + offset + between, offset + self.seen[id(node)] if linear else _ZERO
 
     def _crossing(self, node: Any, part: Any) -> Fraction:
-        """A scalar gathers a sum over the width of its readers; its derivative in one coordinate is of order 1/n."""
+        """A scalar gathers a sum over the width of its readers; its derivative in one coordinate is of order 1/n.
+
+        A mean of what is uncorrelated is told in units of its fluctuations, of order 1/√n.
+        """
         if isinstance(node, tp.Value) and isinstance(part, tp.Known):
             return _HALF
-        return -Fraction(1) if isinstance(node, tp.Known) and isinstance(part, tp.Value) else _ZERO
+        if not (isinstance(node, tp.Known) and isinstance(part, tp.Value)):
+            return _ZERO
+        pair = isinstance(node, tp.Moment) and node.right is not None
+        return -_HALF if pair and tp.is_uncorrelated(node.left, node.right) else -Fraction(1)
 
     def _through_product(self, g: tp.MatMul, q: Fraction) -> Iterator[Fraction]:
         use = self._use(g)

@@ -16,6 +16,7 @@ from ._style import BLUE, GREEN, INK, ORANGE, PURPLE
 
 RADIUS = 14.0
 GATE = 26.0  # a gate's size along the computation
+WIRE = 12.0  # the room of a wire that enters a gate
 DASH = (5.0, 3.5)
 MARGIN = 18.0
 CAPTION = 15.0  # the height of an initial vector's caption
@@ -190,14 +191,18 @@ class _Drawing:
         self.placed = self._layout()
 
     def _layout(self) -> Layout:
-        boxes = [self._box(item) for item in self.graph.items]
+        boxes = list(map(self._box, range(len(self.graph.items))))
         return layered(boxes, self.graph.edges, step=26.0 if self.right else 20.0)
 
-    def _box(self, item: Item) -> Box:
+    def _box(self, i: int) -> Box:
+        """What an item takes; a gate has room for all that enters it."""
+        item = self.graph.items[i]
+        wires = sum(b == i for _, b in self.graph.edges)
         caption = CAPTION if item.kind == "variable" and item.text else 0.0
         match item.kind:
             case "gate":
                 size = (max(item.width + 26.0, 38.0), GATE)
+                size = (size[0], max(GATE, WIRE * wires)) if self.right else (max(size[0], WIRE * wires), GATE)
             case "weight":
                 size = (item.width + 8.0, 16.0)
             case _:
@@ -255,16 +260,18 @@ class _Drawing:
         across, along = self.placed.at[b]
         ends = {p: (self.placed.bends[p, b] or [self.placed.at[p]])[-1][0] for p, q in self.graph.edges if q == b}
         order = sorted(ends, key=ends.__getitem__)
-        room = (GATE if self.right else self._box(self.graph.items[b]).across) * 0.62
+        room = self._box(b).across * 0.62
         share = 0.5 if len(order) == 1 else order.index(a) / (len(order) - 1)
-        length = self._box(self.graph.items[b]).along
+        length = self._box(b).along
         return across + (share - 0.5) * room, along - length / 2
 
     # --- items --------------------------------------------------------------------------------------------------------
 
     def _item(self, i: int) -> Group:
         item, at = self.graph.items[i], self.point(self._middle(i))
-        draw = {"gate": self._gate, "weight": self._weight, "input": self._input}.get(item.kind, self._variable)
+        if item.kind == "gate":
+            return Group(self._gate(i, at), item.tip)
+        draw = {"weight": self._weight, "input": self._input}.get(item.kind, self._variable)
         return Group(draw(item, at), item.tip)
 
     def _variable(self, item: Item, at: Point) -> list[Any]:
@@ -286,8 +293,8 @@ class _Drawing:
         ]
         return [Stroke(page, "none", 0.0, (), "white"), Label(at, item.text, color=item.color)]
 
-    def _gate(self, item: Item, at: Point) -> list[Any]:
-        box = self._box(item)
+    def _gate(self, i: int, at: Point) -> list[Any]:
+        item, box = self.graph.items[i], self._box(i)
         size = (box.along, box.across) if self.right else (box.across, box.along)
         return gate(at, size, item.text, right=self.right, barred=item.line.kind == "Moment")
 

@@ -41,6 +41,7 @@ from widelimit.program._value import (
     draws,
     independent,
     is_stopped,
+    is_uncorrelated,
 )
 from widelimit.program._walk import ingredients, reachable, steps
 

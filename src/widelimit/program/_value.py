@@ -250,6 +250,11 @@ def independent(a: Value, b: Value) -> bool:
     return all(x.has_other_entries(y) for x in draws(a) for y in draws(b))
 
 
+def is_uncorrelated(a: Value, b: Value) -> bool:
+    """Whether E[Z^a Z^b] = 0 by the structure of the program."""
+    return (a.is_centred or b.is_centred) and independent(a, b)
+
+
 def size(shape: tuple[int, ...]) -> int:
     return math.prod(shape)
 

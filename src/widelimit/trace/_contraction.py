@@ -387,7 +387,12 @@ def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
     )
     fan = fan_in(copies)
     known = tp.apply(_summed_onto(order, fan.coefficient), finite_shape(layout), known, name=f"{fan.coefficient:.4g}·")
-    return Det(known, layout, a.exponent + b.exponent + fan.exponent)
+    return Det(known, layout, a.exponent + b.exponent + _sum_exponent(a, b, fan.exponent))
+
+
+def _sum_exponent(a: Wide, b: Wide, fan: Fraction) -> Fraction:
+    """A sum over the width is of order n times the mean; where orders alone are noted, √n if the mean is zero."""
+    return fan / 2 if noted() is not None and tp.is_uncorrelated(a.value, b.value) else fan
 
 
 def _summed_onto(order: Sequence[int], coefficient: float) -> Any:

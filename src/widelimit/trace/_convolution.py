@@ -10,6 +10,7 @@ from typing import Any
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Sizes, Wide, finite_axes, finite_shape, sizes_of
 from widelimit.trace._contraction import Dims, check_centred, check_contraction, used_weight
+from widelimit.trace._exponents import note_part
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import permuted, regroup, unfold
 from widelimit.trace._place import given, place, zeros
@@ -68,7 +69,9 @@ class _Filter:
 
     def block(self, weight: tp.Weight) -> tp.Weight:
         groups = tuple(self.step.each("feature_group_count"))
-        return weight if set(groups) == {1} else dataclasses.replace(weight, block=(*weight.block, (groups, None)))
+        if set(groups) == {1}:
+            return weight
+        return note_part(weight, dataclasses.replace(weight, block=(*weight.block, (groups, None))))
 
 
 def _convolve(step: Step, x: Det | Wide, kernel: Leaf) -> Det | Wide:

@@ -63,7 +63,7 @@ class Exponents:
             self.read[id(base)] = max(self.read.get(id(base), exponent), exponent)
             self.kept.append(base)
 
-    def note_terms(self, sum_: tp.Value, offsets: Sequence[Fraction]) -> None:
+    def note_terms(self, sum_: tp.Value | tp.Known, offsets: Sequence[Fraction]) -> None:
         self.terms[id(sum_)] = tuple(offsets)
         self.kept.append(sum_)
 
@@ -95,18 +95,27 @@ def note_read(*values: Any) -> None:
             exponents.note_read(x.value, x.exponent)
 
 
+def note_part(weight: tp.Weight, part: tp.Weight) -> tp.Weight:
+    """The use of a part of a parameter, with the exponents of the whole."""
+    exponents = noted()
+    if exponents is not None and id(weight) in exponents.products:
+        product = exponents.products[id(weight)]
+        exponents.note_product(part, product.own, product.of)
+    return part
+
+
 def _base(value: tp.Value) -> tp.Value:
     while isinstance(value, tp.Image | tp.Scaled):
         value = value.h
     return value
 
 
-def growth(fn: Callable[..., Any], exponents: Sequence[Fraction]) -> Fraction:
+def growth(fn: Callable[..., Any], exponents: Sequence[Fraction], shapes: Sequence[tuple[int, ...]]) -> Fraction:
     """The exponent of φ(n^{a₁} z₁, n^{a₂} z₂, …) for numbers z of order one, from its size at two widths."""
     if not any(exponents):
         return Fraction(0)
     rng = np.random.default_rng(0)
-    z = rng.standard_normal((len(exponents), _DRAWS))
+    z = [rng.standard_normal(s if any(shapes) else (_DRAWS,)) for s in shapes]
     sizes = [_size(fn, [row * n ** float(a) for row, a in zip(z, exponents, strict=True)]) for n in _SCALES]
     if not all(math.isfinite(s) and s > 0 for s in sizes):
         return max(exponents)

@@ -68,10 +68,10 @@ def settled(x: Det | Wide, where: str) -> Det | Wide:
     note_read(x)
     if x.exponent == 0:
         return x
-    if x.exponent < 0 and _tends_to_zero(x):
-        return zeros(x.layout)
     if (exponents := noted()) is not None:
         return _read_on(x, where, exponents)
+    if x.exponent < 0 and _tends_to_zero(x):
+        return zeros(x.layout)
     raise ScalingRefusal(_scaling_message(x, where))
 
 
@@ -82,7 +82,7 @@ def _tends_to_zero(x: Det | Wide) -> bool:
 
 def _read_on(x: Det | Wide, where: str, exponents: Exponents) -> Det | Wide:
     """The operand as if it were of order one, its own order noted."""
-    if isinstance(x, Wide):
+    if isinstance(x, Wide) and not (x.exponent < 0 and _tends_to_zero(x)):
         exponents.unsettled.append(Unsettled(where, x.value, x.exponent))
     return dataclasses.replace(x, exponent=Fraction(0))
 
@@ -115,13 +115,30 @@ def nonlinearity(
     fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str
 ) -> Det | Wide:
     """φ of values: known where all are, else a Nonlin of the program."""
-    exponent = Fraction(0) if noted() is None else growth(fn, [x.exponent for x in operands])
-    operands = [settled(x, where) for x in operands]
+    if noted() is not None:
+        return _grown(fn, name, operands, layout, where)
+    return _applied(fn, name, [settled(x, where) for x in operands], layout, where)
+
+
+def _applied(
+    fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str
+) -> Det | Wide:
     shape = finite_shape(layout)
     if all(isinstance(x, Det) for x in operands):
-        return Det(tp.apply(fn, shape, *(x.known for x in operands), name=name), layout, exponent)
+        return Det(tp.apply(fn, shape, *(x.known for x in operands), name=name), layout)
     parts = tuple(x.value if isinstance(x, Wide) else x.known for x in operands)
-    return Wide(tp.Pointwise(shape, where, fn, parts, name), layout, exponent)
+    return Wide(tp.Pointwise(shape, where, fn, parts, name), layout)
+
+
+def _grown(fn: Callable[..., Any], name: str, operands: Sequence[Det | Wide], layout: Layout, where: str) -> Det | Wide:
+    """φ of values of any order: of the order that its power law gives. Where they vanish, φ is linear in them."""
+    orders = [x.exponent for x in operands]
+    order = growth(fn, orders, [finite_shape(x.layout) for x in operands])
+    out = _applied(fn, name, [settled(x, where) for x in operands], layout, where)
+    if any(orders):
+        made = out.value if isinstance(out, Wide) else out.known
+        noted().note_terms(made, [min(a - order, Fraction(0)) if a < 0 else Fraction(0) for a in orders])
+    return dataclasses.replace(out, exponent=order)
 
 
 @rule(*UNARY, *NARY)

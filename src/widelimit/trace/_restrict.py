@@ -7,6 +7,7 @@ from typing import Any
 
 from widelimit import program as tp
 from widelimit.trace._abstract import Refusal
+from widelimit.trace._exponents import note_part
 
 
 def restricted(value: tp.Value, span: Any, where: str) -> tp.Value:
@@ -23,7 +24,7 @@ def _restrict(value: tp.Value, span: Any, where: str) -> tp.Value:
             return value
         case tp.MatMul() | tp.Vector():
             weight = dataclasses.replace(value.weight, block=(*value.weight.block, ("coordinates", *span)))
-            return dataclasses.replace(value, weight=weight)
+            return dataclasses.replace(value, weight=note_part(value.weight, weight))
         case tp.Depthwise():
             return dataclasses.replace(value, filter=inner(value.filter), h=inner(value.h))
         case tp.Image() | tp.Scaled() | tp.Fluctuation():
