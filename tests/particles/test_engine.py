@@ -111,3 +111,31 @@ def one_gaussian(variance):
         drawn(lambda n: {"w": (1, n), "v": (n, 1)}, lambda name: variance if name == "w" else 1.0),
         lambda p, x: readout(p, jnp.tanh(x @ p["w"])),
     )
+
+
+@pytest.mark.slow
+def test_a_jump_between_a_matrix_and_its_transpose_is_refused():
+    def apply(p, x):
+        y = jnp.sign(x @ p["u"] @ p["w"] / jnp.sqrt(p["w"].shape[0]))
+        return readout(p, jnp.tanh(y @ p["w"].T / jnp.sqrt(p["w"].shape[0])))
+
+    net = wl.Network(drawn(lambda n: {"u": (4, n), "w": (n, n), "v": (n, 1)}), apply)
+    with pytest.raises(wl.Refusal, match="discontinuous function between a matrix and its transpose"):
+        wl.limit(net, X[0], engine="particles", particles=2**14)(X)
+
+
+NET = one_layer()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"engine": "sampling"}, ValueError, 'expected "recursion" or "particles"'),
+        ({"particles": 4096}, ValueError, "belong to"),
+        ({"engine": "particles", "particles": 10}, ValueError, "whole number of at least"),
+        ({"engine": "particles", "key": jax.random.split(jax.random.key(0))}, TypeError, "expected one key"),
+    ],
+)
+def test_arguments_that_do_not_fit(options, error, words):
+    with pytest.raises(error, match=words):
+        wl.limit(NET, X[0], **options)

@@ -21,6 +21,7 @@ from widelimit.particles._noise import Noise
 from widelimit.particles._operations import is_real
 from widelimit.particles._plan import Plan, plan
 from widelimit.particles._readout import readout
+from widelimit.particles._slope import jump
 from widelimit.particles._tangent import kernels
 from widelimit.particles._taps import entries_met
 
@@ -28,6 +29,7 @@ LEAST = 1024  # particles that make an estimate
 _BATCHES = 16  # and more where memory asks for it
 _SMALLEST = 512  # particles of a batch, whose bias falls as one over their number
 _TOGETHER = 32  # inputs that fit into the memory with the smallest batches at least
+_JUMP = 0.05  # of a function's size: what its derivative may miss of its difference quotients
 _ROWS = 2048  # of the largest matrix whose root is taken, or two inputs
 
 
@@ -94,7 +96,18 @@ class Particles:
     def _batches(self, inputs: list[Array], size: int, tangent: bool) -> Any:
         keys = jax.random.split(self.key, -(-self.particles // size))
         drawn = [jax.tree.map(np.asarray, self._batch(key, inputs, size, tangent)) for key in keys]
-        return jax.tree.map(lambda *parts: np.stack(parts), *drawn)
+        *found, jumps = jax.tree.map(lambda *parts: np.stack(parts), *drawn)
+        self._check_slopes(jumps)
+        return tuple(found)
+
+    def _check_slopes(self, jumps: list[np.ndarray]) -> None:
+        for x, found in zip(self.plan.slopes, jumps, strict=True):
+            if found.mean() > _JUMP:
+                raise trace.Refusal(
+                    f"at {x.of.where}: a discontinuous function between a matrix and its transpose: the derivative that the "
+                    "limit needs there includes the jumps, the one that backpropagation takes does not; there is no rule for "
+                    "that. Use a continuous function, or two parameters."
+                )
 
     # --- one batch ----------------------------------------------------------------------------------------------------
 
@@ -102,7 +115,7 @@ class Particles:
     def _batch(self) -> Any:
         return jax.jit(self._one_batch, static_argnums=(2, 3))
 
-    def _one_batch(self, key: Array, inputs: list[Array], size: int, tangent: bool) -> tuple[Array, dict[str, Array]]:
+    def _one_batch(self, key: Array, inputs: list[Array], size: int, tangent: bool) -> Any:
         floats = [a.dtype for a in inputs if is_real(a)]
         dtype = jnp.result_type(*floats) if floats else jnp.result_type(float)
         noise_key, key = jax.random.split(key)
@@ -110,7 +123,8 @@ class Particles:
         forward = Forward(self.plan, inputs, noise, key).run()
         backward = Backward(forward, readout(forward), tangent).run()
         nngp, shares = kernels(backward)
-        return self._placed(nngp), {path: self._placed(a) for path, a in shares.items()}
+        jumps = [jump(x, forward.arrays) for x in self.plan.slopes]
+        return self._placed(nngp), {path: self._placed(a) for path, a in shares.items()}, jumps
 
     def _placed(self, a: Array) -> Array:
         """(P, inputs, P, inputs) as (inputs, inputs, *output, *output)."""

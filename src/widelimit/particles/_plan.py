@@ -33,6 +33,11 @@ class Plan:
         return tuple(v for v in self.steps if isinstance(v, Use))
 
     @functools.cached_property
+    def slopes(self) -> tuple[tp.Slope, ...]:
+        """The derivatives between products with a matrix and its transpose."""
+        return tuple(v for v in self.steps if isinstance(v, tp.Slope))
+
+    @functools.cached_property
     def linear(self) -> tuple[tp.Value, ...]:
         """The values between the readout and the output, operands first."""
         linear = {id(v) for v in _linear(self.output)}
