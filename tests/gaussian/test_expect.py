@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gaussian import brute
+from gaussian.pairs import expect_one
 from widelimit.gaussian import IDENTITY, ONE, Joint, Pointwise, expect
-from widelimit.gaussian._quadrature import expect_one
 
 RELU = Pointwise(jax.nn.relu, 1, "relu")
 GELU = Pointwise(lambda x: jax.nn.gelu(x, approximate=False), 1, "gelu")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import scipy.special
 
+from gaussian.pairs import expect_one
 from gaussian.plane import reference
 from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
-from widelimit.gaussian._quadrature import _half, describe_one, expect_one
+from widelimit.gaussian._quadrature import _half, describe_one
 from widelimit.gaussian._series import STEP
 from widelimit.gaussian._sides import sides
 

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gaussian.pairs import expect_one, expect_several
 from widelimit.gaussian._landscape import Regularity, has_steps, hyperplanes, is_own_derivative, regularity
 from widelimit.gaussian._nodes import lattice
 from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
-from widelimit.gaussian._quadrature import expect_one
 from widelimit.gaussian._ridge import ridge
-from widelimit.gaussian._several import describe_several, expect_several
+from widelimit.gaussian._several import describe_several
 
 GATE = Pointwise(lambda a, b: jax.nn.sigmoid(a) * jnp.sin(b), 2, "gate")
 MAX = Pointwise(jnp.maximum, 2, "max")

@@ -5,9 +5,12 @@ from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
 from widelimit.gaussian._expect import Description, describe, expect
 from widelimit.gaussian._jumps import jumps
+from widelimit.gaussian._kinks import values_at
 from widelimit.gaussian._landscape import has_steps, is_own_derivative
+from widelimit.gaussian._mesh import panel_marks
 from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
+from widelimit.gaussian._recognise import is_polynomial
 
 __all__ = [
     "IDENTITY",
@@ -25,7 +28,10 @@ __all__ = [
     "has_steps",
     "is_nonnegative",
     "is_own_derivative",
+    "is_polynomial",
     "jumps",
     "missed",
+    "panel_marks",
     "squared_difference",
+    "values_at",
 ]

@@ -1,7 +1,7 @@
 """The choice between the rules for E[φ(u; θ) ψ(v; θ')]."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -10,6 +10,7 @@ from widelimit.gaussian import _closed
 from widelimit.gaussian._angle import Gap
 from widelimit.gaussian._closed import Law
 from widelimit.gaussian._family import form, known_family
+from widelimit.gaussian._pair import Pair, Side
 from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._recognise import recognise
 
@@ -29,34 +30,6 @@ class Description:
     formula: str
     rule: str
     error: float
-
-
-class _Pair(NamedTuple):
-    """One expectation: both functions, their law, their known parameters."""
-
-    phi: Pointwise
-    psi: Pointwise
-    joint: Joint
-    left_params: tuple
-    right_params: tuple
-
-    def swapped(self) -> "_Pair":
-        return _Pair(self.psi, self.phi, self.joint.swapped(), self.right_params, self.left_params)
-
-    def left(self) -> "_Side":
-        return _Side(self.phi, self.joint.left, self.joint.left_mean, self.left_params)
-
-    def right(self) -> "_Side":
-        return self.swapped().left()
-
-
-class _Side(NamedTuple):
-    """One function under the law of its own arguments."""
-
-    phi: Pointwise
-    covariance: tuple
-    means: tuple
-    params: tuple
 
 
 def expect(
@@ -85,7 +58,7 @@ def expect(
     arcsine kernel, Williams 1997; Hermite series; Gaussian integrals); the rest is integrated numerically.
     The derivative with respect to a cross-covariance is E[∂φ ∂ψ] (Price 1958).
     """
-    pair = _Pair(phi, psi, joint, tuple(left_params), tuple(right_params))
+    pair = Pair(phi, psi, joint, tuple(left_params), tuple(right_params))
     if _independent(joint):
         return _mean(pair.left(), accuracy) * _mean(pair.right(), accuracy)
     if phi.arity == psi.arity == 1:
@@ -100,7 +73,7 @@ def _independent(joint: Joint) -> bool:
     return all(c is None for row in joint.cross for c in row)
 
 
-def _closed_pair(pair: _Pair) -> Array | None:
+def _closed_pair(pair: Pair) -> Array | None:
     """By closed form, if both functions have one together; a variance that is a structural zero is filled."""
     joint = pair.joint
     entries = joint.left[0][0], joint.cross[0][0], joint.right[0][0]
@@ -118,7 +91,7 @@ def _closed_pair(pair: _Pair) -> Array | None:
     return None if value is None else value.astype(dtype)
 
 
-def _stein(pair: _Pair, accuracy: float) -> Array | None:
+def _stein(pair: Pair, accuracy: float) -> Array | None:
     """E[(a + b u) ψ(v)] = E[a + b u] E[ψ(v)] + b c E[ψ'(v)] for a ψ without jumps: nothing to integrate for each pair."""
     from widelimit.gaussian._jumps import jumps
 
@@ -138,19 +111,19 @@ def _dtype(*arrays: Array | None) -> Any:
     return jnp.result_type(float, *(x for x in arrays if x is not None))
 
 
-def _one_each(pair: _Pair, accuracy: float) -> Array:
+def _one_each(pair: Pair, accuracy: float) -> Array:
     from widelimit.gaussian._quadrature import expect_one
 
-    return expect_one(*pair, accuracy=accuracy)
+    return expect_one(pair, accuracy)
 
 
-def _several(pair: _Pair, accuracy: float) -> Array:
+def _several(pair: Pair, accuracy: float) -> Array:
     from widelimit.gaussian._several import expect_several
 
-    return expect_several(*pair, accuracy=accuracy)
+    return expect_several(pair, accuracy)
 
 
-def _mean(side: _Side, accuracy: float) -> Array:
+def _mean(side: Side, accuracy: float) -> Array:
     """E[φ(u; θ)]."""
     phi, covariance, means, params = side
     if all(k is None for row in covariance for k in row):
@@ -160,10 +133,10 @@ def _mean(side: _Side, accuracy: float) -> Array:
         return found
     alone = Joint(covariance, (), tuple(() for _ in covariance), means, ())
     integrate = _one_each if phi.arity == 1 else _several
-    return integrate(_Pair(phi, ONE, alone, params, ()), accuracy)
+    return integrate(Pair(phi, ONE, alone, params, ()), accuracy)
 
 
-def _closed_mean(side: _Side) -> Array | None:
+def _closed_mean(side: Side) -> Array | None:
     k, m = side.covariance[0][0], side.means[0]
     dtype = _dtype(k, m)
     work = jnp.promote_types(dtype, jnp.float32)

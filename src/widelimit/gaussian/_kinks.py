@@ -58,6 +58,11 @@ def concretely(phi: Pointwise, u: np.ndarray, order: int = 0) -> np.ndarray:
     return np.clip(np.nan_to_num(values, posinf=0.0, neginf=0.0), -_HUGE, _HUGE)
 
 
+def values_at(phi: Pointwise, u: np.ndarray) -> np.ndarray:
+    """φ at u in float64, now, even while JAX traces: of a function of one Gaussian without parameters."""
+    return concretely(phi, u)[0]
+
+
 def _values(stack: tuple[Pointwise, ...], u: jax.Array) -> jax.Array:
     return jnp.stack([jnp.broadcast_to(f.fn(u), u.shape).astype(u.dtype) for f in stack])
 

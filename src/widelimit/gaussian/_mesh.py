@@ -57,6 +57,14 @@ def mesh(phi: Pointwise, order: int) -> Mesh:
     return phi.remember(("mesh", order), lambda: _make(phi, order))
 
 
+def panel_marks(phi: Pointwise) -> tuple[float, ...]:
+    """Places, ascending, its kinks among them, between which a function of one Gaussian is a polynomial to rounding.
+
+    φ must have no parameters.
+    """
+    return mesh(phi, 0).marks
+
+
 def _make(phi: Pointwise, order: int) -> Mesh:
     places = tuple(kink.place for kink in kinks(phi))
     scale = np.max(np.abs(concretely(phi, np.linspace(-4, 4, 65) + 1e-3, order)), 1)[:, None] + 1e-12

@@ -18,6 +18,7 @@ from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._kinks import derivatives, kinks
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time, unresolved_share
 from widelimit.gaussian._missed import missed, watch
+from widelimit.gaussian._pair import Pair
 from widelimit.gaussian._plane import Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative, parameter_derivative
 from widelimit.gaussian._segments import depth, over_kinks
@@ -29,29 +30,13 @@ NEVER = 2
 MESH_ERROR = 1e-9
 
 
-def expect_one(
-    phi: Pointwise,
-    psi: Pointwise,
-    joint: Joint,
-    left_params: tuple = (),
-    right_params: tuple = (),
-    *,
-    accuracy: float = 1e-6,
-) -> Array:
-    """E[φ(u; left_params) ψ(v; right_params)] for at most one Gaussian a side.
+def expect_one(pair: Pair, accuracy: float = 1e-6) -> Array:
+    """E[φ(u)ψ(v)] for at most one Gaussian a side, to a relative error of √(E[φ²]E[ψ²]).
 
-    Args:
-        phi: function of `u` (arity 0 or 1).
-        psi: function of `v` (arity 0 or 1).
-        joint: law of (u, v), elementwise over broadcastable arrays.
-        left_params: known arguments of φ, broadcastable with the law.
-        right_params: known arguments of ψ.
-        accuracy: relative error aimed at, of √(E[φ²]E[ψ²]).
-
-    Returns:
-        The expectation, of the broadcast shape. The derivative with respect to the covariance is Price's
-        E[φ'(u)ψ'(v)], from the same nodes; all derivatives are themselves differentiable.
+    The derivative with respect to the covariance is Price's E[φ'(u)ψ'(v)], from the same nodes; all derivatives are
+    themselves differentiable.
     """
+    phi, psi, joint, left_params, right_params = pair
     if phi.arity == 0 or psi.arity == 0 or joint.cross[0][0] is None:
         left = _mean(phi, joint.left, joint.left_mean, left_params)
         return left * _mean(psi, joint.right, joint.right_mean, right_params)

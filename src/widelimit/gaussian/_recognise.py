@@ -377,3 +377,9 @@ def _one_wave(both: list[tuple[float, Sine]]) -> tuple[float, Sine]:
     (w, f), (v, g) = both
     c = w * math.cos(f.phase) + v * math.cos(g.phase), w * math.sin(f.phase) + v * math.sin(g.phase)
     return math.hypot(*c), Sine(f.frequency, math.atan2(c[1], c[0]))
+
+
+def is_polynomial(phi: Pointwise) -> bool:
+    """Whether a function is recognised as a polynomial of one Gaussian."""
+    found = recognise(phi) if phi.arity == 1 else None
+    return found is not None and not found.terms

@@ -26,35 +26,20 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from widelimit.gaussian._landscape import Regularity, regularity
+from widelimit.gaussian._pair import Pair
 from widelimit.gaussian._pointwise import Joint, Pointwise, parameter_derivative
 from widelimit.gaussian._ridge import of_one_gaussian, ridge
 from widelimit.gaussian._rules import Rule, rule_for
 from widelimit.gaussian._tower import tower
 
 
-def expect_several(
-    phi: Pointwise,
-    psi: Pointwise,
-    joint: Joint,
-    left_params: tuple = (),
-    right_params: tuple = (),
-    *,
-    accuracy: float = 1e-6,
-) -> Array:
-    """E[φ(u; left_params) ψ(v; right_params)] for any numbers of Gaussians.
+def expect_several(pair: Pair, accuracy: float = 1e-6) -> Array:
+    """E[φ(u)ψ(v)] for any numbers of Gaussians, of a law of any rank; `accuracy` chooses the number of nodes, up to a bound.
 
-    Args:
-        phi: function of `u_1..u_p`.
-        psi: function of `v_1..v_q`.
-        joint: their law, elementwise over broadcastable arrays; any rank.
-        left_params: known arguments of φ, broadcastable with the law.
-        right_params: known arguments of ψ.
-        accuracy: relative error to aim at; it chooses the number of nodes, up to a bound.
-
-    Returns:
-        The expectation, of the broadcast shape. The derivative with respect to a cross-covariance is Price's
-        E[∂_iφ ∂_jψ] at the same nodes. `describe_several` states the error.
+    The derivative with respect to a cross-covariance is Price's E[∂_iφ ∂_jψ] at the same nodes. `describe_several` states
+    the error.
     """
+    phi, psi, joint, left_params, right_params = pair
     if phi.arity + psi.arity == 0:
         return phi.fn(*left_params) * psi.fn(*right_params)
     _note_parameters(phi, left_params), _note_parameters(psi, right_params)

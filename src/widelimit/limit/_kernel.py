@@ -25,7 +25,6 @@ from widelimit.limit._explain import (
     inaccurate,
     missed,
     watched,
-    watched,
 )
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes

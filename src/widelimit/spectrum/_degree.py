@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from widelimit import gaussian
 from widelimit.gaussian import Pointwise
-from widelimit.gaussian._recognise import recognise
 from widelimit.limit import Kernel
 from widelimit.limit._explain import independent_factors, outermost
 from widelimit.limit._fuse import fused
@@ -19,17 +19,12 @@ def is_polynomial(kernel: Any) -> bool:
     Recognition compares values at thousands of points, to rounding; functions of several Gaussians count as not recognised.
     """
     if not isinstance(kernel, Kernel):
-        return _recognised(_pointwise(kernel))
+        return gaussian.is_polynomial(_pointwise(kernel))
     groups = [factors for v in outermost(kernel.reading.output) for factors in independent_factors(v)]
     functions = [fused(factors) for factors in groups]
-    return all(len(f.bases) == 1 and _recognised(f.phi) for f in functions)
+    return all(len(f.bases) == 1 and gaussian.is_polynomial(f.phi) for f in functions)
 
 
 @functools.lru_cache(maxsize=32)
 def _pointwise(fn: Callable[[Any], Any]) -> Pointwise:
     return Pointwise(fn, 1, "kernel")  # one object a function, so that what is learnt about it is learnt once
-
-
-def _recognised(phi: Pointwise) -> bool:
-    form = recognise(phi)
-    return form is not None and not form.terms

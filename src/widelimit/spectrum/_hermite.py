@@ -10,9 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from widelimit.gaussian import Pointwise
-from widelimit.gaussian._kinks import concretely
-from widelimit.gaussian._mesh import mesh
+from widelimit.gaussian import Pointwise, panel_marks, values_at
 
 _REACH = 26.0  # standard deviations: e^{-z²/4} is below 1e-73 beyond
 _WIDEST, _NODES = 0.5, 24  # panels: 48 nodes a standard deviation resolve degrees in the thousands
@@ -68,8 +66,8 @@ def hermite(phi: Callable[..., Any], degree: int = 32, *, mean: float = 0.0, var
         )
     function = Pointwise(phi, 1, getattr(phi, "__name__", "activation"))
     scale = math.sqrt(variance)
-    z, weight = _panels((np.asarray(mesh(function, 0).marks) - mean) / scale)
-    values = concretely(function, mean + scale * z)[0]
+    z, weight = _panels((np.asarray(panel_marks(function)) - mean) / scale)
+    values = values_at(function, mean + scale * z)
     damped = weight * np.exp(-(z**2) / 4) / math.sqrt(2 * math.pi) * values
     coefficients = np.array([row @ damped for row in _functions(z, degree)])
     square = np.sum(weight * np.exp(-(z**2) / 2) * values**2) / math.sqrt(2 * math.pi)
