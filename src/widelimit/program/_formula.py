@@ -138,13 +138,17 @@ def inverse(a: Formula) -> Formula:
 
 def _softmax(above: Formula, below: Formula) -> Formula:
     """exp(a − max a) / Σ exp(a − max a) by its name."""
-    *front, last = above.args if above.operation == "product" else (above,)
-    if below != call("reduce_sum", last) or last.operation != "call" or last.args[0] != "exp":
-        return Formula("quotient", (above, below))
-    a = last.args[1]
+    factors = above.args if above.operation == "product" else (above,)
+    for k, f in enumerate(factors):
+        if f.operation == "call" and f.args[0] == "exp" and below in (call("reduce_sum", f), call("Σ", f)):
+            return times(*factors[:k], call("softmax", _unshifted(f.args[1])), *factors[k + 1 :])
+    return Formula("quotient", (above, below))
+
+
+def _unshifted(a: Formula) -> Formula:
+    """The logits a without their maximum, which is subtracted for accuracy alone."""
     terms = a.args if a.operation == "sum" else (a,)
-    logits = plus(*terms[:-1]) if len(terms) > 1 and terms[-1] == _minus_max(terms[:-1]) else a
-    return times(*front, call("softmax", logits))
+    return plus(*terms[:-1]) if len(terms) > 1 and terms[-1] == _minus_max(terms[:-1]) else a
 
 
 def _minus_max(terms: tuple[Formula, ...]) -> Formula:

@@ -13,7 +13,7 @@ from widelimit.program import _formula as f
 _PASSING = frozenset(
     ("convert", "reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "copy", "stop_gradient", "real")
 )
-_RENAMED = {"logistic": "sigmoid", "select": "where", "select_n": "where"}
+_RENAMED = {"logistic": "sigmoid"}
 
 
 def operation(name: str, fn: Callable[..., Any], args: Sequence[f.Formula]) -> f.Formula:
@@ -39,9 +39,19 @@ def operation(name: str, fn: Callable[..., Any], args: Sequence[f.Formula]) -> f
         return args[0]
     if name.endswith("·"):
         return f.times(f.number(float(name[:-1])), *args)
+    if name.startswith("reduce_"):
+        return f.call(name, *_whole(args))
+    if name.startswith("select") and len(args) == 3:
+        return f.call("where", args[0], args[2], args[1])
     if name == "max" and f.number(-math.inf) in args:
         return next(a for a in args if a != f.number(-math.inf))
     return f.call(_RENAMED.get(name, name), *args)
+
+
+def _whole(args: Sequence[f.Formula]) -> Sequence[f.Formula]:
+    """The vector whose positions are the arguments, where they are those of one."""
+    read = {a.args[0] if a.operation == "index" else None for a in args}
+    return tuple(read) if len(args) > 1 and len(read) == 1 and None not in read else args
 
 
 def _exponent(fn: Callable[..., Any]) -> int:
