@@ -25,6 +25,6 @@ class Labels:
     def __call__(self, weight: Weight) -> str:
         """The path; ᵀ for the orientation that comes second; blocks are numbered where there are several."""
         blocks = self.blocks[weight.path]
-        block = f"⟨{blocks.index(weight.block) + 1}⟩" if len(blocks) > 1 else "⟨block⟩" if weight.block else ""
+        block = f"⟨{blocks.index(weight.block) + 1}⟩" if len(blocks) > 1 else ""
         second = self.orientations[weight.path].index(weight.contracted) > 0
         return f"{weight.path}{block}{'ᵀ' * second}"

@@ -261,6 +261,8 @@ class _Reader:
                 return self._named(node) or f.times(*map(self.of, node.factors))
             case Pointwise():
                 return self._named(node) or operation(node.name, node.fn, [self.of(o) for o in node.operands])
+            case Depthwise():
+                return f.call("depthwise", self.of(node.filter), self.of(node.h))
             case Apply():
                 return operation(node.name, node.fn, [self.of(a) for a in node.args])
         return f.call(type(node).__name__, *map(self.of, ingredients(node)))

@@ -10,7 +10,7 @@ from typing import Any
 from widelimit import program as tp
 from widelimit.trace._abstract import Axis, Det, Layout, Leaf, Refusal, Sizes, Wide, finite_axes, finite_shape, sizes_of
 from widelimit.trace._contraction import Dims, check_centred, check_contraction, used_weight
-from widelimit.trace._exponents import note_part
+from widelimit.trace._exponents import note_part, note_use
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import permuted, regroup, unfold
 from widelimit.trace._place import given, place, zeros
@@ -145,6 +145,7 @@ def _depthwise(f: _Filter, layout: Layout) -> Wide:
     vector = tp.Vector((taps, *(shape[i] for i in apart)), f.step.where, f.block(weight))
     value = tp.Depthwise(shape, f.step.where, vector, x.value, f.contracted, f.slides, apart)
     exponent = f.kernel.parameter.exponent / 2 + f.kernel.scale.exponent + x.exponent
+    note_use(vector.weight, exponent, x.exponent)
     return _with_multiplier(Wide(value, layout, exponent), f) if multiplier else Wide(value, layout, exponent)
 
 

@@ -95,6 +95,13 @@ def note_read(*values: Any) -> None:
             exponents.note_read(x.value, x.exponent)
 
 
+def note_use(weight: tp.Weight, own: Fraction, of: Fraction) -> None:
+    """The exponents of what a use of a parameter makes, and of what it is applied to."""
+    exponents = noted()
+    if exponents is not None:
+        exponents.note_product(weight, own, of)
+
+
 def note_part(weight: tp.Weight, part: tp.Weight) -> tp.Weight:
     """The use of a part of a parameter, with the exponents of the whole."""
     exponents = noted()
