@@ -138,6 +138,17 @@ def test_depthwise_then_normalisation_is_exact():
     assert_same(block_of(depthwise), block_of(tap_by_tap))
 
 
+def test_a_filter_of_many_taps_is_read_in_a_whole():
+    """Forty-nine taps a side are more Gaussians than one function may couple; a normalisation needs none of them."""
+    net = block_of(lambda p, h: conv(jnp.tile(h, (2, 1)), p["d"], h.shape[-1]))
+    wide = wl.Network(
+        lambda key, n: {**net.init(key, n), "d": jax.random.normal(key, (49, 1, n))},
+        net.apply,
+        laws={"d": wl.normal(1.0)},
+    )
+    assert np.isfinite(pair(wide).ntk).all()
+
+
 def test_normalised_filters_need_no_integral():
     explained = wl.limit(block_of(depthwise), X[0]).explain()
     assert {e.error for e in explained.nonlinearities} == {0.0}

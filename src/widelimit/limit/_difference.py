@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from widelimit import gaussian
 from widelimit import program as tp
+from widelimit.limit._filters import has_filter
 from widelimit.limit._fuse import fused, one_function
 from widelimit.limit._images import maps_of, source_of, sources, split_for_maps, through_both
 from widelimit.limit._labels import diagonal_of, free_axes, into, placed, right_into
@@ -46,6 +47,8 @@ def gap_of(recursion: Any, r: Request) -> Gap:
     u, v = r.u, r.v
     if u is v and r.sides[0] == r.sides[1] and r.match == same_positions(u):
         return 0.0
+    if has_filter(u) or has_filter(v):
+        return None
     match u, v:
         case tp.Sum(), tp.Sum() if not one_function(u) and not one_function(v):
             return _of_sums(recursion, r)

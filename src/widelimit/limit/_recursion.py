@@ -387,8 +387,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _flat(factors: Sequence[tp.Value]) -> list[tp.Value]:
-    """The factors, with products and images of products taken apart."""
-    apart = [f if f.is_gaussian else opened(f) for f in factors]
+    """The factors, with products and images of products taken apart; depthwise convolutions are left whole."""
+    apart = [f if f.is_gaussian or linear_in_filters(f) else opened(f) for f in factors]
     return [g for f in apart for g in (_flat(f.factors) if isinstance(f, tp.Product) else [f])]
 
 
