@@ -133,6 +133,7 @@ def block_of(mix):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*is not reached")  # of the products written out
 def test_depthwise_then_normalisation_is_exact():
     assert_same(block_of(depthwise), block_of(tap_by_tap))
