@@ -302,6 +302,28 @@ def test_refusals_say_where(name):
         law_of(UNREADABLE[name][0])
 
 
+GAINS = {
+    "normal": (I.normal(), lambda w: jnp.linalg.norm(w, axis=0), scale(0.01, "1/2")),
+    "uniform": (I.he_uniform(), lambda w: jnp.sqrt(jnp.sum(w * w, axis=0)), scale(2**0.5)),
+    "truncated": (I.lecun_normal(), lambda w: 3 * jnp.linalg.norm(w, axis=0, keepdims=True), scale(3)),
+}
+
+
+@pytest.mark.parametrize("name", GAINS)
+def test_norms_over_the_width_are_numbers(name):
+    """The gains of weight normalisation: √(n E w²), by the law of large numbers."""
+    initializer, norm, mean = GAINS[name]
+    law = read(lambda key, n: {"w": initializer(key, (n, n)), "g": norm(initializer(key, (n, n)))})["g"]
+    assert (law.kind, law.variance) == ("constant", ZERO)
+    assert law.mean.exponent == mean.exponent
+    assert law.mean.coefficient == pytest.approx(mean.coefficient, rel=1e-5)
+
+
+def test_norms_over_a_few_entries_are_refused():
+    with pytest.raises(ValueError, match=r"'g': its entries are sums of 3 draws .* which stay random"):
+        read(lambda key, n: {"w": I.normal()(key, (3, n)), "g": jnp.linalg.norm(I.normal()(key, (3, n)), axis=0)})
+
+
 def test_declared_laws_are_believed():
     declared = {"w": Declared("normal", lambda n: 0.0, lambda n: math.sqrt(2 / n))}
     law = law_of(UNREADABLE["qr"][0], declared=declared)

@@ -51,6 +51,8 @@ POOLS = {
     "split and added": lambda h: sum(jnp.split(h, 2)),
     "dynamic slice": lambda h: lax.dynamic_slice_in_dim(h, 1, 2),
     "by the position": lambda h: jax.vmap(lambda row: 2.0 * row)(h),
+    "less the mean along a named axis": lambda h: jax.vmap(lambda row: row - lax.pmean(row, "b"), axis_name="b")(h),
+    "beside a step for nobody": lambda h: (jnp.sort(h), 2.0 * h)[1],
     "in a loop": lambda h: lax.scan(lambda c, row: (c + row, 0.5 * c + row), jnp.zeros_like(h[0]), h)[1],
     "in a loop backwards": lambda h: lax.scan(lambda c, row: (c + row, c), jnp.zeros_like(h[0]), h, reverse=True)[1],
     "counted loop": lambda h: lax.fori_loop(0, 3, lambda i, c: c + (i + 1.0) * h, jnp.zeros_like(h)),
@@ -66,6 +68,16 @@ def test_maps_on_positions(name):
         lambda p, x: x @ p["w"] + p["b"],
         lambda p, h: networks.readout(p, POOLS[name](h)),
         (4, 2),
+    )
+
+
+def test_sums_over_a_fixed_number_of_coordinates():
+    """Pairs of channels are two independent positions: their norms and sums are functions of both."""
+    check(
+        lambda n: {"w": (2, 2 * n), "v": (n, 1)},
+        lambda p, x: (x @ p["w"]).reshape(-1, 2),
+        lambda p, h: networks.readout(p, h.sum(-1)),
+        (2,),
     )
 
 
