@@ -124,6 +124,14 @@ def test_a_jump_between_a_matrix_and_its_transpose_is_refused():
         wl.limit(net, X[0], engine="particles", particles=2**14)(X)
 
 
+@pytest.mark.slow
+def test_finite_networks_verify_sampled_kernels():
+    kernel = wl.limit(one_layer(), X[0], engine="particles", particles=2**14)
+    report = wl.verify(one_layer(), X, key=jax.random.key(0), kernel=kernel, widths=(16, 32, 64), cost=1e7)
+    assert report.passed
+    assert np.all(report.ntk.error >= kernel.errors(X).ntk / np.abs(kernel.ntk(X)).max() * 0.999)
+
+
 NET = one_layer()
 
 

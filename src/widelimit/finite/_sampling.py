@@ -21,11 +21,16 @@ class Sample(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """The limit's kernels at the compared examples, flat, and their common shape."""
+    """The limit's kernels at the compared examples, flat, their common shape, and the standard errors of limits that are estimates."""
 
     nngp: Float[ndarray, " entries"]
     ntk: Float[ndarray, " entries"]
     shape: tuple[int, ...]
+    errors: dict[str, Float[ndarray, " entries"]] = {}  # noqa: RUF012  (never written to)
+
+    def total(self, name: str, error: Float[ndarray, " entries"]) -> Float[ndarray, " entries"]:
+        """The standard error of a difference from the limit."""
+        return np.hypot(error, self.errors[name]) if name in self.errors else error
 
     def scale(self, name: str) -> float:
         """The largest entry: what errors, biases and spreads are relative to."""

@@ -46,8 +46,9 @@ def verify(
     every entry under `accuracy` times the kernel's largest entry at every width, so more at small widths (a draw's
     spread falls as n^{-1/2}), at least 64, and no more than draw `cost` numbers at one width. `kernel`: the limit,
     `wl.limit(net, example, learning_rates=learning_rates)` if left out; an object with `.nngp(x1, x2)`, `.ntk(x1, x2)`
-    of shape (N1, N2, axes of side 1, axes of side 2), `.rates(width)` and `.replica_axes`. `memory`: bytes that the
-    networks drawn together may hold. `progress`: show a bar (needs tqdm).
+    of shape (N1, N2, axes of side 1, axes of side 2), `.rates(width)` and `.replica_axes`, whose `.errors(x1, x2)` count
+    where it has them (the particle engine). `memory`: bytes that the networks drawn together may hold. `progress`: show
+    a bar (needs tqdm).
 
     **What is judged.** A finite network's mean kernel differs from the limit by O(1/n), so the means are extrapolated
     to infinite width with their errors, and each entry of that gets a z-score (`_statistics` says how). `report.passed`
@@ -119,7 +120,8 @@ def _limits(net: Any, kernel: Any, sides: tuple[PyTree, PyTree], params: PyTree)
             raise ValueError(
                 f"{_CALL}: `kernel.{name}(x1, x2)` has shape {got}, but the network's kernel has {expected}"
             )
-    return Limits(nngp.ravel(), ntk.ravel(), expected)
+    errors = kernel.errors(*sides)._asdict() if hasattr(kernel, "errors") else {}
+    return Limits(nngp.ravel(), ntk.ravel(), expected, {n: np.asarray(e, float).ravel() for n, e in errors.items()})
 
 
 def _families(net: Any, kernel: Any, widths: Sequence[int], key: PRNGKeyArray, x1: PyTree) -> list[Family]:
@@ -143,12 +145,13 @@ def _compared(
     rounding = _ROUNDING * scale
     moments = [_statistics.moments(each, rounding) for each in draws]
     infinite = _statistics.extrapolate(widths, moments, scale)
-    z = _statistics.normal_score((infinite.value - limit) / infinite.error, infinite.freedom)
+    error = limits.total(name, infinite.error)
+    z = _statistics.normal_score((infinite.value - limit) / error, infinite.freedom)
     rows = tuple(_row(each, moment, limit, scale) for each, moment in zip(draws, moments, strict=True))
     return Comparison(
         rows,
         z.reshape(limits.shape),
-        (infinite.error / scale).reshape(limits.shape),
+        (error / scale).reshape(limits.shape),
         _statistics.exponent(widths, [row.bias for row in rows]),
         _statistics.exponent(widths, [row.spread for row in rows]),
         z.size if not symmetric else _distinct(limits.shape),

@@ -67,7 +67,7 @@ class SampledKernel:
 
     def _estimate(self, x1: PyTree, x2: PyTree | None, call: str, *, tangent: bool = True) -> particles.Estimate:
         first = check_batch(self.reading, x1, call)
-        second = None if x2 is None else check_batch(self.reading, x2, call)
+        second = None if x2 is None or x2 is x1 else check_batch(self.reading, x2, call)
         if second is not None:
             first, second = same_dtypes(first, second)
         return self._drawn(first, second, tangent=tangent)
