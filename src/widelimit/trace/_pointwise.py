@@ -82,7 +82,10 @@ def _tends_to_zero(x: Det | Wide) -> bool:
 
 def _read_on(x: Det | Wide, where: str, exponents: Exponents) -> Det | Wide:
     """The operand as if it were of order one, its own order noted."""
-    if isinstance(x, Wide) and not (x.exponent < 0 and _tends_to_zero(x)):
+    vanishes = x.exponent < 0 and _tends_to_zero(x)
+    if vanishes and not any(a.wide for a in axes(x.layout)) and isinstance(x, Wide):
+        return zeros(x.layout)  # the logits of a gate: a number that would stay random if it were of order one
+    if isinstance(x, Wide) and not vanishes:
         exponents.unsettled.append(Unsettled(where, x.value, x.exponent))
     return dataclasses.replace(x, exponent=Fraction(0))
 
