@@ -18,9 +18,16 @@ class Kept:
     def __init__(self, folder: Path, *, again: bool = False):
         self.folder, self.again = folder, again
 
-    def __call__(self, name: str, settings: dict, compute: Callable[[], Arrays]) -> Arrays:
+    def has(self, name: str, settings: dict) -> bool:
+        """Whether this part is finished."""
+        return self._path(name, settings).exists()
+
+    def _path(self, name: str, settings: dict) -> Path:
         digest = hashlib.sha1(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:10]
-        path = self.folder / f"{name}-{digest}.npz"
+        return self.folder / f"{name}-{digest}.npz"
+
+    def __call__(self, name: str, settings: dict, compute: Callable[[], Arrays]) -> Arrays:
+        path = self._path(name, settings)
         if path.exists() and not self.again:
             return dict(np.load(path))
         start = time.perf_counter()

@@ -5,7 +5,7 @@
 prints, for six architectures and two losses, the largest distance over the steps of stochastic gradient descent between a
 network and the limit started at the network's own f_0, on the same minibatches, and how far the network's tangent kernel
 drifts; writes both to `docs/tables`, and draws them against the width into `docs/_static`. Every architecture, loss and width is kept in
-`.parts`: a run that is stopped goes on where it was, and `--again` trains anew.
+`.parts`: a run that is stopped goes on where it was, `--again` trains anew, and `--finished` shows what there is and trains nothing.
 """
 
 import argparse
@@ -37,7 +37,8 @@ Results = dict[str, dict[int, Course]]
 def main() -> None:
     options = _options()
     kept = Kept(HERE / ".parts", again=options.again)
-    results = {name: measure(kept, name, options.widths, options.steps) for name in options.only or NETWORKS}
+    results = {name: measure(kept, name, options) for name in options.only or NETWORKS}
+    results = {name: by_loss for name, by_loss in results.items() if all(map(len, by_loss.values()))}
     for what, title in (("distance", "max over steps of |f_network - f_kernel| (rms)"), ("drift", "drift of the NTK")):
         print(f"\n{title}")
         report(options.out / "tables" / f"tensor-programs-2b-{what}.md", rows(results, options.widths, what))
@@ -51,20 +52,24 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS))
     parser.add_argument("--out", type=Path, default=DOCS, help="folder with `_static` and `tables`")
     parser.add_argument("--again", action="store_true", help="train anew what an earlier run has kept")
+    parser.add_argument("--finished", action="store_true", help="train nothing, show what earlier runs have kept")
     return parser.parse_args()
 
 
-def measure(kept: Kept, name: str, widths: list[int], steps: int) -> Results:
+def measure(kept: Kept, name: str, options: argparse.Namespace) -> Results:
     """The courses of one architecture, by loss and width."""
-    start, net, job = time.perf_counter(), NETWORKS[name](), task(steps)
+    start, net, job = time.perf_counter(), NETWORKS[name](), task(options.steps)
     limit = functools.cache(lambda: Limit(net, job.x))  # not needed where all is kept
 
-    def course(loss: str, width: int) -> Course:
+    def course(loss: str, width: int) -> Course | None:
         how = {"loss": LOSSES[loss], "width": width, "members": MEMBERS.get(width, 4), "key": jax.random.key(0)}
-        settings = {"loss": loss, "width": width, "members": how["members"], "steps": steps}
+        settings = {"loss": loss, "width": width, "members": how["members"], "steps": options.steps}
+        if options.finished and not kept.has(name, settings):
+            return None
         return Course(**kept(name, settings, lambda: courses(net, limit(), job, **how)._asdict()))
 
-    found = {loss: {width: course(loss, width) for width in widths} for loss in LOSSES}
+    courses_of = {loss: {width: course(loss, width) for width in options.widths} for loss in LOSSES}
+    found = {loss: {n: one for n, one in by_width.items() if one} for loss, by_width in courses_of.items()}
     print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return found
 
@@ -84,11 +89,11 @@ def _error(values: np.ndarray) -> float:
 
 def rows(results: dict[str, Results], widths: list[int], what: str) -> str:
     """The means over networks, and their exponent."""
-    lines = []
+    lines, widths = [], [n for n in widths if any(n in w for by_loss in results.values() for w in by_loss.values())]
     for name, by_loss in results.items():
         for loss, by_width in by_loss.items():
             slope, error = exponent(by_width, what)
-            means = (f"{getattr(course, what).mean():.4f}" for course in by_width.values())
+            means = (f"{getattr(by_width[n], what).mean():.4f}" if n in by_width else "–" for n in widths)
             lines.append([name, loss, *means, f"{slope:+.2f} ± {error:.2f}"])
     return table(["network", "loss", *map(str, widths), "exponent"], lines)
 
@@ -100,6 +105,9 @@ def draw(results: dict[str, Results], path: Path) -> None:
         panels = figure.subplots(2, 3, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (name, by_loss) in zip(panels, results.items(), strict=False):
             _panel(axes, name, by_loss)
+        widths = sorted({n for by_loss in results.values() for by_width in by_loss.values() for n in by_width})
+        for axes in panels[: len(results)]:
+            plot.width_axis(axes, widths)
         for axes in panels[len(results) :]:
             axes.set_visible(False)
         for axes in panels[:3]:
@@ -123,7 +131,6 @@ def _panel(axes, name: str, by_loss: Results) -> None:
     plot.slope_guide(axes, widths, 1.4 * first, -0.5, "width$^{-1/2}$")
     plot.slope_guide(axes, widths, last / 1.4, -1, "width$^{-1}$")
     axes.set_title(name)
-    plot.width_axis(axes, widths)
 
 
 if __name__ == "__main__":
