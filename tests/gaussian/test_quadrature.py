@@ -262,3 +262,14 @@ def test_a_miss_is_noted_when_it_is_met():
     f(jnp.asarray([1.0, 1e6]))
     assert missed(phi) > 1e-2
     assert describe_one(phi)[1] == missed(phi)
+
+
+@pytest.mark.slow
+def test_a_miss_of_a_function_with_parameters_is_noted():
+    phi = Pointwise(lambda u, t: jnp.where(u > 0, jnp.sin(t * u), 0.0), 1)
+    k = jnp.asarray(100.0)
+    f = jax.jit(lambda t: expect_one(phi, phi, joint(k, k, 0.999 * k), (t,), (t,)))
+    f(jnp.asarray(0.3))
+    assert missed(phi) == 0
+    f(jnp.asarray(60.0))
+    assert missed(phi) > 1e-3

@@ -10,6 +10,7 @@ from functools import reduce
 from math import pi, sqrt
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -21,7 +22,7 @@ _REACH = 7.5  # standard deviations: what lies outside is 6e-14 of the mass
 _DENSITY_MARKS = (-7.5, -5.0, -2.5, 0.0, 2.5, 5.0, 7.5)
 _BLUR = (-6.0, -2.5, -1.0, 1.0, 2.5, 6.0)
 _INNER = (-7.5, -4.5, -2.0, 0.0, 2.0, 4.5, 7.5)
-_POINTS = 10
+POINTS, FEWER = 10, 7  # nodes a panel; of the check
 Functions = tuple[Callable[[Array], Array], ...]
 
 
@@ -35,8 +36,10 @@ class Law(NamedTuple):
     m2: Array | None
 
 
-def over_plane(left: Functions, right: Functions, law: Law, meshes: tuple[Mesh, Mesh]) -> tuple[Array, ...]:
-    """E[f⁽ⁱ⁾(u) g⁽ⁱ⁾(v)] for the stacks f, g of equal length."""
+def over_plane(
+    left: Functions, right: Functions, law: Law, meshes: tuple[Mesh, Mesh], *, points: int = POINTS
+) -> tuple[Array, ...]:
+    """E[f⁽ⁱ⁾(u) g⁽ⁱ⁾(v)] for the stacks f, g of equal length, with so many nodes a panel."""
     law = _full(law)
     rho = correlation(law.k11, law.k22, law.k12)
     s1, s2 = jnp.sqrt(jnp.maximum(law.k11, 0)), jnp.sqrt(jnp.maximum(law.k22, 0))
@@ -51,14 +54,14 @@ def over_plane(left: Functions, right: Functions, law: Law, meshes: tuple[Mesh, 
     def inner(x: Array) -> tuple[Array, ...]:
         centre = law.m2 + s2 * rho * x
         edges = _merged(jnp.clip((marks - centre) / spread, -_REACH, _REACH), _INNER)
-        smooth = _panels(edges, lambda y: tuple(g(centre + spread * y) for g in right), len(right), jnp.any(blur > 0))
+        smooth = _panels(edges, lambda y: tuple(g(centre + spread * y) for g in right), points, jnp.any(blur > 0))
         sharp = (g(centre) for g in right)
         return tuple(jnp.where(blur > 0, a, b) for a, b in zip(smooth, sharp, strict=True))
 
     def integrand(x: Array) -> tuple[Array, ...]:
         return tuple(f(law.m1 + s1 * x) * g for f, g in zip(left, inner(x), strict=True))
 
-    return _nodes(outer, integrand, len(left))
+    return _nodes(outer, integrand, len(left), points)
 
 
 def _full(law: Law) -> Law:
@@ -118,9 +121,10 @@ def _density(x: Array) -> Array:
     return jnp.exp(-0.5 * x * x) * (1 / sqrt(2 * pi))
 
 
-def _panels(edges: Array, integrand: Callable, count: int, wanted: Array) -> tuple[Array, ...]:
+def _panels(edges: Array, integrand: Callable, points: int, wanted: Array) -> tuple[Array, ...]:
     """∫ integrand(x) N(x; 0, 1) dx if wanted, a panel at a time, its nodes along a leading axis."""
-    x, w = np.polynomial.legendre.leggauss(_POINTS)
+    count = len(jax.eval_shape(integrand, edges[0]))
+    x, w = np.polynomial.legendre.leggauss(points)
     x, w = _column(x, edges[0]), _column(w, edges[0])
     first, last = _extent(edges)
 
@@ -141,12 +145,12 @@ def _extent(edges: Array) -> tuple[Array, Array]:
     return first, edges.shape[0] - jnp.sum(jnp.all(edges >= _REACH, axes))
 
 
-def _nodes(edges: Array, integrand: Callable, count: int) -> tuple[Array, ...]:
+def _nodes(edges: Array, integrand: Callable, count: int, points: int) -> tuple[Array, ...]:
     """As `_panels`, a node at a time: the integrand is itself an integral."""
-    x, w = (jnp.asarray(a, edges.dtype) for a in np.polynomial.legendre.leggauss(_POINTS))
+    x, w = (jnp.asarray(a, edges.dtype) for a in np.polynomial.legendre.leggauss(points))
 
     def add(index: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        p, q = index // _POINTS, index % _POINTS
+        p, q = index // points, index % points
         half = 0.5 * (edges[p + 1] - edges[p])
         y = 0.5 * (edges[p + 1] + edges[p]) + half * x[q]
         weight = w[q] * half * _density(y)
@@ -154,4 +158,4 @@ def _nodes(edges: Array, integrand: Callable, count: int) -> tuple[Array, ...]:
 
     zeros = tuple(jnp.zeros(edges.shape[1:], edges.dtype) for _ in range(count))
     first, last = _extent(edges)
-    return lax.fori_loop(first * _POINTS, last * _POINTS, add, zeros)
+    return lax.fori_loop(first * points, last * points, add, zeros)

@@ -19,7 +19,7 @@ from widelimit.gaussian._kinks import derivatives, kinks
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time, unresolved_share
 from widelimit.gaussian._missed import missed, watch
 from widelimit.gaussian._pair import Pair
-from widelimit.gaussian._plane import Law, over_plane, side_edges
+from widelimit.gaussian._plane import FEWER, POINTS, Law, over_plane, side_edges
 from widelimit.gaussian._pointwise import Joint, Pointwise, derivative, parameter_derivative
 from widelimit.gaussian._segments import depth, over_kinks
 from widelimit.gaussian._segments import edges as edges_of
@@ -49,7 +49,8 @@ def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
 
     What the series leaves out is bounded by Parseval's identity, the error of its nodes is measured by a coarser rule, both for the laws
     at hand, and entries that exceed `accuracy` are integrated over the plane: the error is at most `accuracy` or what
-    the plane's mesh leaves. In a function with parameters kinks are only suspected, at run time: the error is then not-a-number.
+    the plane's mesh leaves. In a function with parameters kinks are only suspected, at run time: the error is then
+    not-a-number until one above the accuracy has been met.
     """
     if phi.arity == 0:
         return "constant", 0.0
@@ -58,7 +59,7 @@ def describe_one(phi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
     except TypeError:
         return (
             "Hermite series, checked; panels over the plane split at suspected kinks (parameters: found at run time)",
-            float("nan"),
+            missed(phi) or float("nan"),
         )
     error, rule = max(accuracy, MESH_ERROR, missed(phi)), f"Hermite series of up to {_series.LONG} terms"
     if places:
@@ -181,7 +182,7 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
             watch(f, unresolved_share(mesh(f, order), mean, variance), accuracy)
     # entries on a line need one integral, not two: those of a kind belong together
     turn = jnp.where(hard, jnp.where(aligned, 0, 1), NEVER)
-    return _directly(phi, psi, order, args, values=values, turn=turn)
+    return _directly((phi, psi), order, accuracy, args, values=values, turn=turn)
 
 
 def _half(phi: Pointwise, order: int, params: tuple, mean: Array | None, variance: Array) -> Half:
@@ -203,15 +204,42 @@ def _pair_of_sides(halves: tuple[Half, Half], same: bool, rate: Array, accuracy:
 
 
 def _directly(
-    phi: Pointwise, psi: Pointwise, order: int, args: tuple, *, values: tuple[Array, ...], turn: Array
+    pair: tuple[Pointwise, Pointwise],
+    order: int,
+    accuracy: float,
+    args: tuple,
+    *,
+    values: tuple[Array, ...],
+    turn: Array,
 ) -> tuple[Array, ...]:
-    """The values, where asked by the integral over the plane."""
+    """The values, where asked by the integral over the plane; where its panels depend on parameters, it is checked by a coarser rule."""
+    phi, psi = pair
 
     def plane(law: Law, lp: tuple, rp: tuple) -> tuple[Array, ...]:
         meshes = _mesh_here(phi, order, lp, law.m1, law.k11), _mesh_here(psi, order, rp, law.m2, law.k22)
-        return over_plane(_functions(phi, order, lp), _functions(psi, order, rp), law, meshes)
+        stacks = _functions(phi, order, lp), _functions(psi, order, rp)
+        found = over_plane(*stacks, law, meshes)
+        if lp or rp:
+            coarse = over_plane(*stacks, law, meshes, points=FEWER)
+            scales = _norms(stacks[0], meshes[0], law.m1, law.k11), _norms(stacks[1], meshes[1], law.m2, law.k22)
+            watch(phi, _plane_error(found, coarse, scales), tolerance(accuracy, law.k12.dtype))
+        return found
 
     return lax.cond(jnp.any(turn < NEVER), lambda: _patched(values, turn, plane, args), lambda: values)
+
+
+def _plane_error(found: tuple, coarse: tuple, scales: tuple) -> Array:
+    """From the change e between the rules: one of n nodes a panel errs by r⁻²ⁿ, so the finer one by about e^{10/7}, of the norms."""
+    changes = [abs(x - y) / (a * b) for x, y, a, b in zip(found, coarse, *scales, strict=True)]
+    return jnp.stack([jnp.max(change) for change in changes]) ** (POINTS / FEWER)
+
+
+def _norms(stack: tuple[Callable, ...], found: Mesh, mean: Array | None, variance: Array) -> list[Array]:
+    """√E[f²] of each; 1 of a function that vanishes."""
+    x, w = _series.panel_nodes(side_edges(found, mean, variance, 2.5))
+    u = (0.0 if mean is None else mean) + jnp.sqrt(jnp.maximum(variance, 0)) * x
+    squares = [jnp.sum(w * f(u) ** 2, 0) for f in stack]
+    return [jnp.sqrt(jnp.where(square > 0, square, 1)) for square in squares]
 
 
 def _patched(values: tuple[Array, ...], turn: Array, f: Callable, args: tuple) -> tuple[Array, ...]:
