@@ -115,6 +115,20 @@ def concatenated():
     return network(lambda n: {"u": (4, n), "w1": (n, n), "w2": (2 * n, 2 * n), "v": (n, 1)}, apply)
 
 
+def filters():
+    """A depthwise convolution: a filter that is a vector in every tap."""
+
+    def apply(p, x):
+        h = relu(networks.conv(x, p["w"]) / jnp.sqrt(27))
+        dims = ("NHWC", "HWIO", "NHWC")
+        h = jax.lax.conv_general_dilated(
+            h[None], p["d"], (2, 2), "SAME", dimension_numbers=dims, feature_group_count=h.shape[-1]
+        )[0]
+        return readout(p, jnp.tanh(product(h, p["w1"])).mean((0, 1)))
+
+    return network(lambda n: {"w": (3, 3, 3, n), "d": (3, 3, 1, n), "w1": (n, n), "v": (n, 1)}, apply)
+
+
 def late():
     """Standard parametrisation, biases from zero, trained at the rates of the code."""
 
@@ -137,6 +151,7 @@ PROGRAMS = {
     "batch normalisation": (batch_normalised, SEQUENCES[:, :, :], {"accuracy": 1e-3}),
     "max pooling": (pooled, IMAGES, {"accuracy": 1e-3}),
     "convolutions": (networks.cnn_flatten, RNG.normal(size=(2, 8, 8, 3)), {}),
+    "depthwise filters": (filters, IMAGES, {}),
     "concatenation": (concatenated, X, {}),
     "rates of the code": (late, X, {"learning_rates": 1.0}),
 }
