@@ -22,7 +22,7 @@ def kept(g: tp.MatMul | tp.Depthwise) -> list[int]:
     return [i for i in range(len(g.h.shape)) if i not in g.contracted]
 
 
-def counts(g: Use | tp.Depthwise) -> tuple[int, int]:
+def counts(g: Use) -> tuple[int, int]:
     """The numbers of independent and of other positions."""
     independent = math.prod(g.shape[i] for i in _independent(g))
     return independent, math.prod(g.shape) // max(1, independent)
@@ -41,7 +41,7 @@ def tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
     return _over(lambda a: _tapped(g, a), lead)(h)
 
 
-def _tapped(g: tp.MatMul | tp.Fluctuation | tp.Depthwise, h: Array) -> Array:
+def _tapped(g: tp.MatMul | tp.Fluctuation, h: Array) -> Array:
     return h.reshape(1, -1, 1) if isinstance(g, tp.Fluctuation) else by_position(g, patches(g, h))
 
 
@@ -73,7 +73,7 @@ def by_position(g: tp.MatMul | tp.Depthwise, a: Array) -> Array:
     return jnp.transpose(a, [*_order(g), a.ndim - 1]).reshape(*counts(g), a.shape[-1])
 
 
-def positions(g: Use | tp.Depthwise, a: Array) -> Array:
+def positions(g: Use, a: Array) -> Array:
     """(…, independent, others) as (…, *positions)."""
     lead, order = a.ndim - 2, _order(g)
     a = a.reshape(*a.shape[:lead], *(g.shape[i] for i in order))
@@ -87,14 +87,6 @@ def flattened(g: Use, a: Array) -> Array:
     return a.reshape(*a.shape[:lead], *counts(g))
 
 
-def filtered(g: tp.Depthwise, w: Array, h: Array) -> Array:
-    """Σ_k w_k h_{s,k}, coordinate by coordinate; the filter has the axes (taps and contracted, independent)."""
-    summed = math.prod(g.h.shape[i] for i in g.contracted)
-    independent, _ = counts(g)
-    by_tap = jnp.swapaxes(w.reshape(-1, summed, independent), 0, 1).reshape(-1, independent)
-    return positions(g, jnp.einsum("ki,isk->is", by_tap, _tapped(g, h)))
-
-
 def spread_back(g: tp.MatMul | tp.Fluctuation, cotangent: Array) -> Array:
     """The transpose of `tapped`."""
     lead = cotangent.ndim - 3
@@ -103,16 +95,16 @@ def spread_back(g: tp.MatMul | tp.Fluctuation, cotangent: Array) -> Array:
     return _over(lambda c: transpose(c)[0], lead)(cotangent)
 
 
-def _order(g: Use | tp.Depthwise) -> list[int]:
+def _order(g: Use) -> list[int]:
     independent = _independent(g)
     return [*independent, *(i for i in range(len(g.shape)) if i not in independent)]
 
 
-def _independent(g: Use | tp.Depthwise) -> tuple[int, ...]:
+def _independent(g: Use) -> tuple[int, ...]:
     """The entries of an initial vector are independent at all positions."""
     if isinstance(g, tp.Vector):
         return tuple(range(len(g.shape)))
-    return () if isinstance(g, tp.Fluctuation) else g.independent
+    return g.independent if isinstance(g, tp.MatMul) else ()
 
 
 def _over(fn: Callable[[Array], Array], lead: int) -> Callable[[Array], Array]:
