@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from random_networks import BRANCHES, FEATURES, POSITIONS, READOUTS, STEPS, network
 
 import widelimit as wl
+from random_networks import BRANCHES, FEATURES, POSITIONS, READOUTS, STEPS, network
 
 X = np.random.default_rng(3).normal(size=(2, POSITIONS, FEATURES))
 
