@@ -25,6 +25,7 @@ from widelimit.trace._abstract import (
     Concrete,
     Det,
     Leaf,
+    Modulated,
     Randomness,
     Refusal,
     Segmented,
@@ -65,7 +66,7 @@ def _lift(values: Sequence[Any]) -> Concrete | Randomness:
 
 def _enter(step: Step, operands: list[Any]) -> None:
     """The body of a call stands for it; a derivative of the user's own must then be that of the body."""
-    if step.name.startswith("custom_") and any(isinstance(x, Wide | Leaf | Segmented) for x in operands):
+    if step.name.startswith("custom_") and any(isinstance(x, Wide | Leaf | Modulated | Segmented) for x in operands):
         check_derivative(step)
 
 
@@ -129,7 +130,7 @@ def _kind(x: Any) -> str:
 
 def _random(step: Step, operands: list[Any]) -> Any:
     """Random keys pass through; what is drawn from them must not meet the network's values."""
-    concerned = [x for x in operands if isinstance(x, Wide | Leaf | Det | Segmented)]
+    concerned = [x for x in operands if isinstance(x, Wide | Leaf | Modulated | Det | Segmented)]
     if concerned and not all(isinstance(x, Det) and not axes(x.layout) for x in concerned):
         raise Refusal(
             f"at {step.where}: random numbers are drawn while the network is applied (dropout, noise) and meet its "

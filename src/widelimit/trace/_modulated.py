@@ -72,41 +72,43 @@ def _made(step: Step, operands: list[Any]) -> Any | None:
             return dataclasses.replace(one, leaf=rescaled(one.leaf, number))
     for one, other in ((x, y), (y, x)):
         leaf = one.leaf if isinstance(one, Modulated) else one
-        if isinstance(leaf, Leaf) and _is_factor(other, leaf):
+        if isinstance(leaf, Leaf) and _is_factor(other, leaf, step.where):
             return Modulated(leaf, (*(one.factors if isinstance(one, Modulated) else ()), other))
     return None
 
 
 def _divided(step: Step, x: Any, y: Any) -> Any | None:
     leaf = x.leaf if isinstance(x, Modulated) else x
-    if not isinstance(leaf, Leaf) or not isinstance(y, Det) or scalar(y) is not None or not _is_factor(y, leaf):
+    if (
+        not isinstance(leaf, Leaf)
+        or not isinstance(y, Det)
+        or scalar(y) is not None
+        or not _is_factor(y, leaf, step.where)
+    ):
         return Modulated(rescaled(leaf, scalar(y) ** -1), x.factors) if isinstance(x, Modulated) and scalar(y) else None
     return Modulated(leaf, (*(x.factors if isinstance(x, Modulated) else ()), _pointwise.inverse(y)))
 
 
-def _is_factor(x: Any, leaf: Leaf) -> bool:
+def _is_factor(x: Any, leaf: Leaf, where: str) -> bool:
     """Whether x varies along fewer axes than the matrix it multiplies, or is a vector that the parameter may be read out with."""
-    if scalar(x) is not None or isinstance(x, Modulated):
+    if not isinstance(x, Leaf | Det | Concrete | Wide) or scalar(x) is not None:
         return False
-    mine, its = set(_named(leaf)), set(varying(x))
     if isinstance(x, Wide):
-        return bool(mine) and not leaf.parameter.mean.coefficient
-    if isinstance(x, Leaf | Det | Concrete):
-        return its < mine
-    return False
+        return bool(_named(leaf)) and not leaf.parameter.mean.coefficient
+    return set(varying(x, where)) < set(_named(leaf))
 
 
 def _named(leaf: Leaf) -> list[int]:
     return [d for d, labels in enumerate(leaf.labels) if labels]
 
 
-def varying(x: Any) -> list[int]:
+def varying(x: Any, where: str) -> list[int]:
     """The dimensions along which an operand is not constant."""
     if isinstance(x, Leaf):
         return _named(x)
     if isinstance(x, Wide):
         return [d for d, dim in enumerate(x.layout) if dim]
-    layout = (place(x, None, "") if isinstance(x, Concrete) else x).layout
+    layout = (place(x, None, where) if isinstance(x, Concrete) else x).layout
     return [d for d, dim in enumerate(layout) if any(not a.copies for a in dim)]
 
 
@@ -122,9 +124,9 @@ def _dot(step: Step, operands: list[Any], dispatch: Dispatch) -> Any | None:
         return None
     free = dims.free(side, len(weight.leaf.sizes))
     inner, outer = dims.contract[side], (*dims.batch[side], *free)
-    before = [f for f in weight.factors if set(varying(f)) <= set(inner)]
+    before = [f for f in weight.factors if set(varying(f, step.where)) <= set(inner)]
     after = [f for f in weight.factors if f not in before]
-    if not all(set(varying(f)) <= set(outer) for f in after):
+    if not all(set(varying(f, step.where)) <= set(outer) for f in after):
         return None
     rank_x = len(step.eqns[0].invars[1 - side].aval.shape)
     into_x = dict(zip(inner, dims.contract[1 - side], strict=True))
@@ -151,7 +153,7 @@ def _conv(step: Step, operands: list[Any], dispatch: Dispatch) -> Any | None:
     if (
         isinstance(x, Modulated)
         or _are_random(kernel.factors)
-        or not all(set(varying(f)) <= set(at) for f in kernel.factors)
+        or not all(set(varying(f, step.where)) <= set(at) for f in kernel.factors)
     ):
         return None
     result = dispatch(step, [x, kernel.leaf])[0]
@@ -163,7 +165,7 @@ def _conv(step: Step, operands: list[Any], dispatch: Dispatch) -> Any | None:
 def _spread(x: Any, at: dict[int, int], rank: int, where: str) -> Any:
     """A factor in an array of another rank: its dimension d lies at `at[d]`, and it is constant along all others."""
     x = x if isinstance(x, Leaf) else place(x, None, where)
-    kept = varying(x)
+    kept = varying(x, where)
     for d in reversed(range(len(x.sizes) if isinstance(x, Leaf) else len(x.layout))):
         x = x if d in kept else _structural.drop_dim(x, d)
     targets = [at[d] for d in kept]

@@ -13,6 +13,7 @@ from widelimit.trace._contraction import Dims, product
 from widelimit.trace._convolution import convolution
 from widelimit.trace._jaxpr import Step
 from widelimit.trace._layout import align, permuted
+from widelimit.trace._modulated import at_once
 from widelimit.trace._place import place
 from widelimit.trace._reduction import summed
 
@@ -93,7 +94,7 @@ def _part_by_part(step: Step, operands: Sequence[Any], dispatch: Dispatch) -> Se
     parts = []
     for i, cut in enumerate(cuts(first)):
         pieces = [x.parts[i] if isinstance(x, Segmented) else part_of(x, first.dim, cut, step.where) for x in operands]
-        parts.append(dispatch(step, pieces)[0])
+        parts.append(at_once(dispatch(step, pieces)[0], step.where))
     return dataclasses.replace(first, parts=tuple(parts))
 
 
