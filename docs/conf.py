@@ -32,8 +32,14 @@ html_title = "widelimit"
 
 
 def escape_bars(app, what, name, obj, options, lines):
-    """|z| in a docstring is an absolute value, not a substitution."""
-    lines[:] = [re.sub(r"\|(\w+)\|", r"\|\1\|", line) for line in lines]
+    """|z| in a docstring is an absolute value, not a substitution, except in what is quoted as code."""
+    lines[:] = [
+        "`".join(_escaped(part) if i % 2 == 0 else part for i, part in enumerate(line.split("`"))) for line in lines
+    ]
+
+
+def _escaped(text):
+    return re.sub(r"(?<!\\)\|", r"\|", text)
 
 
 def setup(app):

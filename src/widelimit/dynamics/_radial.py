@@ -27,7 +27,7 @@ def radial(kernel: Kernel, net: Any) -> Kernel:
 
     Returns:
         A `wl.Kernel` whose output has the axis (f₀, h) before the network's own: `.nngp(x1, x2)` is
-        (N1, N2, 2, *axes, 2, *axes). It is what `wl.train(..., weight_decay=μ, radial=...)` takes.
+        `(N1, N2, 2, *axes, 2, *axes)`. It is what `wl.train(..., weight_decay=μ, radial=...)` takes.
 
     Raises:
         Refusal: Where the derivative has a step without a rule.
