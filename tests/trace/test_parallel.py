@@ -108,3 +108,79 @@ def test_a_norm_inside_wide_heads_is_deterministic():
     nngp, _ = wl.limit(normalised(lambda n: n), TOKENS[0]).pair(*TOKENS)
     sides = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in TOKENS]
     np.testing.assert_allclose(nngp, sides[0] @ sides[1].T, rtol=1e-12)
+
+
+# --- known arrays that vary along the width -------------------------------------------------------------------------------
+
+
+def code(length, width):
+    """The sines and cosines of Attention Is All You Need, one half after the other."""
+    angles = np.outer(np.arange(length), 100.0 ** (-np.arange(width // 2) / (width // 2)))
+    return np.concatenate([np.sin(angles), np.cos(angles)], 1)
+
+
+def encoded(act, length=4):
+    shapes = {"w": lambda n: (3, n), "u": lambda n: (n, n), "v": lambda n: (n, 1)}
+
+    def apply(p, x):
+        n = p["u"].shape[0]
+        h = x @ p["w"] + code(length, n)
+        h = act(h)
+        return h @ p["u"] / n**0.5 @ p["v"] / n**0.5
+
+    return wl.Network(drawn(lambda n: {name: shape(n) for name, shape in shapes.items()}), apply)
+
+
+def mean_cosine(lag):
+    """∫ cos(lag 100^{-u}) du over [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    return np.cos(np.multiply.outer(lag, 100.0 ** (-(nodes + 1) / 2))) @ weights / 2
+
+
+LAG = np.subtract.outer(np.arange(4), np.arange(4))
+
+
+def test_a_positional_code_along_the_width():
+    """Its products average to ½ ∫ cos (t − s)θ."""
+    nngp, ntk = wl.limit(encoded(lambda h: h), TOKENS[0]).pair(*TOKENS)
+    kappa, code_part = TOKENS[0] @ TOKENS[1].T, mean_cosine(LAG) / 2
+    np.testing.assert_allclose(nngp, kappa + code_part, rtol=1e-5)
+    np.testing.assert_allclose(ntk, 3 * kappa + 2 * code_part, rtol=1e-5)
+
+
+def test_a_positional_code_in_a_nonlinearity_is_refused():
+    with pytest.raises(wl.Refusal, match="a nonlinearity meets a known array that varies along the width"):
+        wl.limit(encoded(jnp.tanh), TOKENS[0])
+
+
+def test_draws_of_the_code_are_no_profile():
+    net = wl.Network(
+        drawn(lambda n: {"w": (3, n), "v": (n, 1)}),
+        lambda p, x: (x @ p["w"] + np.random.default_rng(0).normal(size=p["v"].shape[0])) @ p["v"],
+    )
+    with pytest.raises(wl.Refusal, match="varies along an axis that grows"):
+        wl.limit(net, TOKENS[0])
+
+
+@pytest.mark.slow
+def test_rotary_positions_in_wide_heads():
+    """Linear attention: Σ_kl C_ik,jl κ_ij κ_kl κ_kl with C the mean cosine of the difference of the lags."""
+
+    def rotated(h):  # (tokens, heads, d)
+        turns, d = code(4, h.shape[-1]), h.shape[-1] // 2
+        sin, cos = (np.tile(a, 2)[:, None] for a in (turns[:, :d], turns[:, d:]))
+        return h * cos + jnp.concatenate([-h[..., d:], h[..., :d]], -1) * sin
+
+    def apply(p, x):
+        q, k, v = (jnp.einsum("ti,ihd->thd", x, p[name]) for name in "qkv")
+        logits = jnp.einsum("thd,shd->hts", rotated(q), rotated(k)) / q.shape[-1] ** 0.5
+        y = jnp.einsum("hts,shd->thd", logits, v)
+        return jnp.einsum("thd,hd->t", y, p["o"]) / (v.shape[1] * v.shape[2]) ** 0.5
+
+    shapes = {name: lambda n: (3, n, n) for name in "qkv"} | {"o": lambda n: (n, n)}
+    net = wl.Network(drawn(lambda n: {name: shape(n) for name, shape in shapes.items()}), apply)
+    nngp, _ = wl.limit(net, TOKENS[0]).pair(*TOKENS)
+    kappa = TOKENS[0] @ TOKENS[1].T
+    cosines = mean_cosine(LAG[:, :, None, None] - LAG[None, None])  # [i, k, j, l]
+    expected = np.einsum("ikjl,ij,kl,kl->ij", cosines, kappa, kappa, kappa)
+    np.testing.assert_allclose(nngp, expected, rtol=1e-4)

@@ -80,6 +80,8 @@ def _apart(v: tp.Value) -> list[tuple[tp.Value, ...]]:
         case tp.Product():
             rows = itertools.product(*map(_apart, v.factors))
             return [tuple(f for factors in row for f in factors) for row in rows]
+        case tp.Profile():
+            return [()]
         case tp.Scaled():
             return _apart(v.h)
         case tp.Sum() if not one_function(v):

@@ -27,6 +27,7 @@ from widelimit.limit._filters import has_filter, linear_in_filters, moment_of, s
 from widelimit.limit._fuse import Fused, fused, one_function, opened
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
+from widelimit.limit._profiles import mean_of, profiled
 from widelimit.limit._request import Request, same_positions
 from widelimit.limit._slope import Probe, by_parts, probed, slope
 from widelimit.limit._stages import boundary, in_one
@@ -112,6 +113,8 @@ class Recursion:
                 return None
             case tp.Depthwise() if u.is_centred:
                 return None
+            case tp.Profile():
+                return mean_of(u, self.dtype)
             case tp.Sum():
                 return _total([self.mean(t, side) for t in u.terms])
             case tp.Scaled():
@@ -156,6 +159,8 @@ class Recursion:
                 return self._where_matched(r, split_for_weights(r), through_weight)
             case tp.Vector(), tp.Vector():
                 return through_vector(self, r)
+            case (tp.Profile(), v) | (v, tp.Profile()) if v.is_gaussian:
+                return None
             case tp.Fluctuation(), tp.Fluctuation():
                 return self.second(r.replace(u=u.h, v=v.h, centred=False))
             case ((tp.MatMul() | tp.Vector()), (tp.MatMul() | tp.Vector())):
@@ -210,7 +215,10 @@ class Recursion:
 
     def product(self, left: Sequence[tp.Value], right: Sequence[tp.Value], r: Request) -> Array | None:
         """E[Π left Π right] in the axes of r; factors that are independent of each other are split."""
-        factors = [(f, 0) for f in _flat(left)] + [(f, 1) for f in _flat(right)]
+        left, right = _flat(left), _flat(right)
+        if any(map(tp.has_profile, (*left, *right))):
+            return profiled(self, left, right, r)
+        factors = [(f, 0) for f in left] + [(f, 1) for f in right]
         result: Array | None = jnp.ones((), self.dtype)
         for group in self._groups(factors, r):
             part = self._group([f for f, s in group if s == 0], [f for f, s in group if s == 1], r)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -115,6 +115,28 @@ class MatMul(Value):
 
     is_gaussian = True
     is_centred = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Profile(Value):
+    """A known vector that varies along the width: `arrays` (positions, coordinates) at several widths, `sizes` of the axis.
+
+    Means over its coordinates are sums, whose limit as the width grows is extrapolated from those widths, by a polynomial in 1/n.
+    """
+
+    arrays: tuple[Any, ...]
+
+    is_gaussian = False
+    is_centred = False
+
+    def limit(self, values: Iterable[Any]) -> Any:
+        """The value at n = ∞ of the polynomial in 1/n through the values at the widths."""
+        x = [1 / a.shape[-1] for a in self.arrays]
+        weights = [math.prod(y / (y - z) for y in x if y != z) for z in x]
+        return sum(w * v for w, v in zip(weights, values, strict=True))
+
+    def mapped(self, fn: Callable[[Any], Any], shape: tuple[int, ...]) -> Profile:
+        return Profile(shape, self.where, tuple(map(fn, self.arrays)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -230,8 +252,16 @@ class Product(Value):
     def parts(self) -> tuple[Value, ...]:
         return self.factors
 
+    @functools.cached_property
+    def is_centred(self) -> bool:
+        """Whether a factor is centred and independent of all others."""
+        others = [[g for g in self.factors if g is not f] for f in self.factors]
+        return any(
+            f.is_centred and len(rest) == len(self.factors) - 1 and all(independent(f, g) for g in rest)
+            for f, rest in zip(self.factors, others, strict=True)
+        )
+
     is_gaussian = False
-    is_centred = False
 
 
 def draws(value: Value) -> list[Weight]:
@@ -253,6 +283,15 @@ def independent(a: Value, b: Value) -> bool:
 def is_uncorrelated(a: Value, b: Value) -> bool:
     """Whether E[Z^a Z^b] = 0 by the structure of the program."""
     return (a.is_centred or b.is_centred) and independent(a, b)
+
+
+def has_profile(value: Value) -> bool:
+    """Whether a profile stands in a value, coordinate by coordinate."""
+    made = vars(value)
+    if "_has_profile" not in made:
+        inside = () if value.is_gaussian else value.parts
+        made["_has_profile"] = isinstance(value, Profile) or any(map(has_profile, inside))
+    return made["_has_profile"]
 
 
 def size(shape: tuple[int, ...]) -> int:

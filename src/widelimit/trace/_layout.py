@@ -66,12 +66,22 @@ def split_axis(x: Placed, dim: int, position: int, parts: Sequence[Sizes]) -> Pl
     new = tuple(Axis(p, old.copies, old.shared) for p in parts)
     layout = (*x.layout[:dim], (*x.layout[dim][:position], *new, *x.layout[dim][position + 1 :]), *x.layout[dim + 1 :])
     if old.copies:
+        _check_not_in_step(x, old)
         return dataclasses.replace(x, layout=layout)
     at = finite_axes(x.layout, dim)[sum(not a.copies for a in x.layout[dim][:position])]
     total, extra = len(finite_shape(x.layout)), len(parts) - 1
     split = tp.reshaped((at,), tuple(range(at, at + len(parts))), (old.size,), tuple(p[0] for p in parts))
     maps = [tp.keep(i, i) for i in range(at)] + [split] + [tp.keep(i, i + extra) for i in range(at + 1, total)]
     return remap(x, maps, layout)
+
+
+def _check_not_in_step(x: Placed, axis: Axis) -> None:
+    """What varies along the width in step with it (a positional code) is another function of each part of it."""
+    if axis.wide and isinstance(x, Wide) and tp.has_profile(x.value):
+        raise Refusal(
+            f"at {x.value.where}: a known array that varies along the width is cut into heads; its coordinates are not iid. "
+            "Put a weight in between, or draw the array in `init`."
+        )
 
 
 def regroup(x: Placed, targets: Sequence[Sizes], where: str) -> Placed:
@@ -330,7 +340,7 @@ def _number(value: tp.Value, count: int, where: str) -> tp.Value:
             return dataclasses.replace(value, shape=shape)
         case tp.Fluctuation():
             return dataclasses.replace(value, shape=shape, h=_numbered(value.h, count, where))
-        case tp.Given():
+        case tp.Given() | tp.Profile():
             return tp.image(value, (*rest, tp.spread(last, count)), shape)
         case tp.Sum():
             return dataclasses.replace(value, shape=shape, terms=tuple(_numbered(t, count, where) for t in value.terms))

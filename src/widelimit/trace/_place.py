@@ -60,6 +60,31 @@ def as_det(x: Concrete, where: str) -> Det:
     return Det(tp.constant(coefficient), tuple(layout), exponent)
 
 
+def profile(x: Concrete, where: str) -> Wide | None:
+    """Numbers that vary along the width, the last axis, in step with it: positional codes, rotary angles."""
+    sizes = dims(x.shapes)
+    if not sizes or len(set(sizes[-1])) == 1 or any(len(set(s)) > 1 for s in sizes[:-1]) or not _inexact(x.values[0]):
+        return None
+    arrays = [np.asarray(v, np.float64).reshape(*(n for n in v.shape[:-1] if n != 1), v.shape[-1]) for v in x.values]
+    if not all(np.isfinite(a).all() for a in arrays) or all(np.all(a == a[..., :1]) for a in arrays):
+        return None
+    value = tp.Profile(arrays[0].shape[:-1], where, tuple(arrays))
+    if not _settles([np.mean(a * a, -1, keepdims=True) for a in arrays], value):
+        return None
+    layout = tuple(() if set(s) == {1} else (Axis(s, False),) for s in sizes[:-1])
+    return Wide(value, (*layout, (Axis(sizes[-1], True),)))
+
+
+def _settles(squares: Sequence[np.ndarray], value: tp.Profile) -> bool:
+    """Whether means over the coordinates tend to a limit in step with 1/n, and are no draws that fluctuate by n^{-1/2}."""
+    x = [1 / a.shape[-1] for a in value.arrays]
+    line = squares[0] + (squares[1] - squares[0]) * (x[-1] - x[0]) / (x[1] - x[0])
+    scale = max(np.max(np.abs(squares[-1])), 1e-30)
+    return bool(
+        np.max(np.abs(line - squares[-1])) < 1e-3 * scale and np.max(np.abs(squares[0] - squares[-1])) < 0.1 * scale
+    )
+
+
 def _inexact(v: np.ndarray) -> bool:
     return np.issubdtype(v.dtype, np.inexact)
 
@@ -92,7 +117,7 @@ def scalar(x: Any) -> Scale | None:
 def place(x: Any, like: Layout | None, where: str) -> Det | Wide:
     """Any operand as a deterministic or wide value; a parameter takes the axes of `like` where it has one."""
     if isinstance(x, Concrete):
-        return as_det(x, where)
+        return profile(x, where) or as_det(x, where)
     if isinstance(x, Leaf):
         return place_leaf(x, like, where)
     if isinstance(x, Det | Wide):

@@ -22,6 +22,8 @@ def _restrict(value: tp.Value, span: Any, where: str) -> tp.Value:
     match value:
         case tp.Given():
             return value
+        case tp.Profile():
+            return _of_profile(value, span)
         case tp.MatMul() | tp.Vector():
             weight = dataclasses.replace(value.weight, block=(*value.weight.block, ("coordinates", *span)))
             return dataclasses.replace(value, weight=note_part(value.weight, weight))
@@ -37,3 +39,12 @@ def _restrict(value: tp.Value, span: Any, where: str) -> tp.Value:
             operands = tuple(inner(o) if isinstance(o, tp.Value) else o for o in value.operands)
             return dataclasses.replace(value, operands=operands)
     raise Refusal(f"at {where}: a slice of {type(value).__name__} along iid coordinates")
+
+
+def _of_profile(value: tp.Profile, span: Any) -> tp.Profile:
+    """Its coordinates are the last copies axis; along the others it repeats."""
+    view, number, (start, limit, stride) = span
+    if number < len(view) - 1:
+        return value
+    arrays = tuple(a[..., i:j:stride] for a, i, j in zip(value.arrays, start, limit, strict=True))
+    return dataclasses.replace(value, arrays=arrays)
