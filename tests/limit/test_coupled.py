@@ -37,6 +37,12 @@ def window(h, size, stride, padding="VALID"):
     return lax.reduce_window(h, -jnp.inf, lax.max, (size, 1), (stride, 1), padding)
 
 
+def test_a_gram_matrix_is_its_own_mirror_image():
+    kernel = wl.limit(of_hidden(lambda h: window(h, 2, 1)), TOKENS[0], accuracy=1e-3)
+    nngp = np.asarray(kernel.nngp(TOKENS))
+    np.testing.assert_array_equal(nngp, nngp.transpose(1, 0, 3, 2))
+
+
 # --- maxima -----------------------------------------------------------------------------------------------------------------
 
 SPELLINGS = {

@@ -67,7 +67,7 @@ class Gram:
         return tuple(jax.device_put(r, may_alias=True) for r in results or ())
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
-        """Write a tile, and what mirrors it; of a tile on the diagonal the lower half mirrors the upper."""
+        """Write a tile, and what mirrors it; a tile on the diagonal is made its own mirror image."""
         (i, j), (n1, n2) = at, whole.shape[:2]
         part = part[: n1 - i, : n2 - j]
         rows, columns = slice(i, i + part.shape[0]), slice(j, j + part.shape[1])
@@ -75,8 +75,7 @@ class Gram:
         if symmetric and i != j:
             whole[columns, rows] = self._mirrored(part)
         elif symmetric:
-            lower = np.tri(*part.shape[:2], -1, bool).reshape(*part.shape[:2], *[1] * (part.ndim - 2))
-            np.copyto(whole[rows, columns], self._mirrored(part), where=lower)
+            whole[rows, columns] = (part + self._mirrored(part)) / 2
 
     def _mirrored(self, part: np.ndarray) -> np.ndarray:
         """K(x', x): the inputs and the output axes of both sides exchanged."""
