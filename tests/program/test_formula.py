@@ -43,6 +43,11 @@ def test_choices_are_in_the_order_of_where():
     assert text(operation("select_n", max, [X, Y, Z])) == "where(x, z, y)"
 
 
+def test_indices_from_the_end_stand_as_they_are():
+    negative = f.call("lt", X, f.number(0))
+    assert text(operation("select_n", max, [negative, X, f.plus(X, f.number(7))])) == "x"
+
+
 def test_whole_powers():
     assert text(operation("integer_pow", lambda z: z**3, [X])) == "x³"
     assert text(operation("integer_pow", lambda z: z**-2, [X])) == "x⁻²"

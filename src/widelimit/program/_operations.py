@@ -42,10 +42,16 @@ def operation(name: str, fn: Callable[..., Any], args: Sequence[f.Formula]) -> f
     if name.startswith("reduce_"):
         return f.call(name, *_whole(args))
     if name.startswith("select") and len(args) == 3:
-        return f.call("where", args[0], args[2], args[1])
+        return _choice(args[0], args[2], args[1])
     if name == "max" and f.number(-math.inf) in args:
         return next(a for a in args if a != f.number(-math.inf))
     return f.call(_RENAMED.get(name, name), *args)
+
+
+def _choice(which: f.Formula, yes: f.Formula, no: f.Formula) -> f.Formula:
+    """where(which, yes, no); an index that is counted from the end where it is negative stands as itself."""
+    counted = yes.operation == "sum" and yes.args[0] == no and yes.args[1].operation == "number"
+    return no if counted and which == f.call("lt", no, f.number(0)) else f.call("where", which, yes, no)
 
 
 def _whole(args: Sequence[f.Formula]) -> Sequence[f.Formula]:
