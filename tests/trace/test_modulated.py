@@ -101,3 +101,18 @@ def test_a_layer_written_as_a_sum():
         return readout(p, p["g"] * jnp.sum(h[:, None] * p["u"], axis=0) / h.size**0.5)
 
     assert_same(summed, plain)
+
+
+def test_a_gain_over_a_concatenation():
+    """Part by part, each with its own part of the gain and of the weight."""
+    shapes = {"g": lambda n: (2 * n,), "u": lambda n: (2 * n, n)}
+
+    def joined(p, x):
+        h = jnp.concatenate([x @ p["w"], erf(x @ p["w"])]) * p["g"]
+        return readout(p, h @ p["u"] / h.size**0.5)
+
+    def apart(p, x):
+        (g1, g2), (u1, u2), h = jnp.split(p["g"], 2), jnp.split(p["u"], 2), x @ p["w"]
+        return readout(p, (g1 * h @ u1 + g2 * erf(h) @ u2) / (2 * h.size) ** 0.5)
+
+    assert_same(joined, apart, **shapes)
