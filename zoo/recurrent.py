@@ -134,7 +134,7 @@ def gated_shapes(gates):
     return shapes
 
 
-@row("GRU", source="jax", x=SHORT)
+@row("GRU", source="jax", x=SHORT, approximate=True)
 def gru():
     def step(p, h, x):
         z, r = (jax.nn.sigmoid(gated(p, g, h, x)) for g in "zr")
@@ -148,7 +148,7 @@ def gru():
     return wl.Network(drawn(gated_shapes("zrh")), apply)
 
 
-@row("LSTM", source="jax", x=SHORT)
+@row("LSTM", source="jax", x=SHORT, approximate=True)
 def lstm():
     def step(p, state, x):
         h, c = state
@@ -176,17 +176,17 @@ class Recurrent(nnx.Module):
         return self.out(self.rnn(x[None])[0, -1])
 
 
-@row("RNN cell", source="flax.nnx", x=SEQUENCES)
+@row("RNN cell", source="flax.nnx", x=SEQUENCES, approximate=True)
 def flax_simple():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.SimpleCell, width, rngs))
 
 
-@row("GRU cell", source="flax.nnx", x=SHORT)
+@row("GRU cell", source="flax.nnx", x=SHORT, approximate=True)
 def flax_gru():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.GRUCell, width, rngs))
 
 
-@row("LSTM cell", source="flax.nnx", x=SHORT)
+@row("LSTM cell", source="flax.nnx", x=SHORT, approximate=True)
 def flax_lstm():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.LSTMCell, width, rngs))
 
@@ -201,7 +201,7 @@ class Bidirectional(nnx.Module):
         return self.out(self.rnn(x[None])[0].mean(0))
 
 
-@row("RNN cell, bidirectional", source="flax.nnx", x=SEQUENCES)
+@row("RNN cell, bidirectional", source="flax.nnx", x=SEQUENCES, approximate=True)
 def flax_bidirectional():
     return wl.from_flax(Bidirectional)
 

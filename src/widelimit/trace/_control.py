@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from widelimit.trace._abstract import Concrete, Leaf, Refusal
+from widelimit.trace._complex import Complex, split
 from widelimit.trace._jaxpr import Step, opened, scan_counts
 from widelimit.trace._place import place
 from widelimit.trace._structural import add_dim, drop_dim, joined, sliced
@@ -36,22 +38,47 @@ def scan(step: Step, *operands: Any) -> list[Any]:
         carry, row = outputs[:n_carry], outputs[n_carry:]
         rows.append(row)
     rows = rows[::-1] if step.params["reverse"] else rows
-    return [*carry, *(_stacked(list(ys), lengths[0], step.where) for ys in zip(*rows, strict=True))]
+    stacks = [_stacked(list(ys), lengths[0], step, n_carry + i) for i, ys in enumerate(zip(*rows, strict=True))]
+    return [*carry, *stacks]
 
 
 def _entry(x: Any, t: int, where: str) -> Any:
+    if isinstance(x, Complex):
+        return dataclasses.replace(x, re=_part(x.re, t, where), im=_part(x.im, t, where))
     if isinstance(x, Concrete):
         return Concrete(tuple(np.asarray(v[t]) for v in x.values))
     count = len(traced_widths())
     return drop_dim(sliced(x, 0, (t,) * count, (t + 1,) * count, where=where), 0)
 
 
-def _stacked(ys: list[Any], length: int, where: str) -> Any:
+def _part(x: Any, t: int, where: str) -> Any:
+    return None if x is None else _entry(x, t, where)
+
+
+def _stacked(ys: list[Any], length: int, step: Step, output: int) -> Any:
+    if any(isinstance(y, Complex) for y in ys):
+        return _stacked_pairs(ys, length, step, output)
     if all(isinstance(y, Concrete) for y in ys):
         return Concrete(tuple(np.stack([y.values[w] for y in ys]) for w in range(len(traced_widths()))))
     count = len(traced_widths())
-    parts = [add_dim(y if isinstance(y, Leaf) else place(y, None, where), 0, count) for y in ys]
-    return joined(parts, 0, [(1,) * count] * len(parts), (length,) * count, where)
+    parts = [add_dim(y if isinstance(y, Leaf) else place(y, None, step.where), 0, count) for y in ys]
+    return joined(parts, 0, [(1,) * count] * len(parts), (length,) * count, step.where)
+
+
+def _stacked_pairs(ys: list[Any], length: int, step: Step, output: int) -> Complex:
+    pairs = [split(y) for y in ys]
+    if len({z.is_exponent for z in pairs}) > 1:
+        raise Refusal(
+            f"at {step.where}: a loop that stacks exponentials and other complex numbers; add 0 to the former"
+        )
+    zeros = Concrete(tuple(np.zeros(shape[1:]) for shape in step.shapes(output)))
+
+    def part(values: list[Any]) -> Any:
+        if all(v is None for v in values):
+            return None
+        return _stacked([zeros if v is None else v for v in values], length, step, output)
+
+    return Complex(part([z.re for z in pairs]), part([z.im for z in pairs]), pairs[0].is_exponent)
 
 
 @rule("cond")

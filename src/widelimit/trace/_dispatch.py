@@ -34,6 +34,7 @@ from widelimit.trace._abstract import (
     finite_shape,
     plain,
 )
+from widelimit.trace._complex import is_complex, read_complex
 from widelimit.trace._custom import check_derivative
 from widelimit.trace._jaxpr import Body, Step, Walker
 from widelimit.trace._layout import full_view
@@ -86,6 +87,8 @@ def _outputs(step: Step, operands: list[Any]) -> Any:
         return _random(step, operands)
     if all(isinstance(x, Concrete) for x in operands) and step.name not in ("scan", "cond"):
         return _evaluated(step, operands)
+    if is_complex(step, operands):
+        return read_complex(step, operands, read_program)
     if (found := modulated(step, operands, dispatch)) is not None:
         return found
     if any(isinstance(x, Segmented) for x in operands):
