@@ -77,6 +77,11 @@ def equinox_batch_norm_in_inference():
     return wl.from_equinox(lambda width, key: WithState(width, key), call=lambda model, x: model(x, inference=True))
 
 
+def with_batch_axis(model, x):
+    """Group and instance normalisation of Flax take the first axis for a batch."""
+    return model(x[None])[0]
+
+
 class FlaxNormed(nnx.Module):
     def __init__(self, width, norm, rngs):
         self.hidden = nnx.Conv(4, width, (3,), kernel_init=fixed(12), rngs=rngs)
@@ -91,19 +96,19 @@ class FlaxNormed(nnx.Module):
 @row("group normalisation", source="flax.nnx", x=SEQUENCES)
 def flax_group_norm():
     norm = lambda width, rngs: nnx.GroupNorm(width, num_groups=4, rngs=rngs)  # noqa: E731
-    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs))
+    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs), call=with_batch_axis)
 
 
 @row("instance normalisation", source="flax.nnx", x=SEQUENCES, approximate=True, **MORE_NOISE)
 def flax_instance_norm():
     norm = lambda width, rngs: nnx.InstanceNorm(width, rngs=rngs)  # noqa: E731
-    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs))
+    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs), call=with_batch_axis)
 
 
 @row("layer normalisation", source="flax.nnx", x=SEQUENCES)
 def flax_layer_norm():
     norm = lambda width, rngs: nnx.LayerNorm(width, rngs=rngs)  # noqa: E731
-    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs))
+    return wl.from_flax(lambda width, rngs: FlaxNormed(width, norm, rngs), call=with_batch_axis)
 
 
 class EquinoxNormed(eqx.Module):
