@@ -29,7 +29,7 @@ def demo(tmp_path_factory):
 
 
 def test_demo_prints_the_tensor_program(demo):
-    assert "MatMul   g₅ := conv2/kernel x₁ over 3×3 taps [5, 5]" in demo[0]
+    assert "MatMul   g₃ := conv2/kernel x₁    [5, 5] 3×3 taps" in demo[0]
 
 
 def test_demo_prints_what_was_recognised(demo):

@@ -169,7 +169,7 @@ def _rows(x: list[Array], start: int, count: int) -> list[Array]:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _filled_up(a: Array, start: int, count: int) -> Array:
+def _filled_up(a: Array, start: Any, count: int) -> Array:
     return a.at[start + jnp.arange(count)].get(mode="clip")
 
 

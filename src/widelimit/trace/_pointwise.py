@@ -71,7 +71,7 @@ def settled(x: Det | Wide, where: str) -> Det | Wide:
     if (exponents := noted()) is not None:
         return _read_on(x, where, exponents)
     if x.exponent < 0 and _tends_to_zero(x):
-        return zeros(x.layout)
+        return _vanished(x)
     raise ScalingRefusal(_scaling_message(x, where))
 
 
@@ -80,11 +80,16 @@ def _tends_to_zero(x: Det | Wide) -> bool:
     return isinstance(x, Det) or _fluctuates(x.value) or not any(a.wide for a in axes(x.layout))
 
 
+def _vanished(x: Det | Wide) -> Det:
+    """Zero at every position of a value."""
+    return Det(tp.constant(np.zeros(finite_shape(x.layout))), x.layout)
+
+
 def _read_on(x: Det | Wide, where: str, exponents: Exponents) -> Det | Wide:
     """The operand as if it were of order one, its own order noted."""
     vanishes = x.exponent < 0 and _tends_to_zero(x)
     if vanishes and not any(a.wide for a in axes(x.layout)) and isinstance(x, Wide):
-        return zeros(x.layout)  # the logits of a gate: a number that would stay random if it were of order one
+        return _vanished(x)  # the logits of a gate: a number that would stay random if it were of order one
     if isinstance(x, Wide) and not vanishes:
         exponents.unsettled.append(Unsettled(where, x.value, x.exponent))
     return dataclasses.replace(x, exponent=Fraction(0))
