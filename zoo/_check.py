@@ -124,7 +124,7 @@ def _seen(kernel: Any, x: Any) -> Any:
 
 
 def _sound(kernels: Any) -> bool:
-    """Finite, symmetric, and positive semi-definite up to rounding."""
+    """Finite, not zero, symmetric, and positive semi-definite up to rounding."""
     return all(_is_gram(np.asarray(k, float)) for k in (kernels.nngp, kernels.ntk))
 
 
@@ -134,9 +134,9 @@ def _is_gram(k: np.ndarray) -> bool:
     order = (0, *range(2, 2 + half), 1, *range(2 + half, k.ndim))
     size = n * int(np.prod(k.shape[2 : 2 + half]))
     matrix = k.transpose(order).reshape(size, size)
-    if not np.isfinite(matrix).all():
+    if not np.isfinite(matrix).all() or not matrix.any():
         return False
-    scale = max(np.abs(matrix).max(), 1e-30)
+    scale = np.abs(matrix).max()
     return bool(np.abs(matrix - matrix.T).max() <= 1e-4 * scale and np.linalg.eigvalsh(matrix).min() >= -1e-3 * scale)
 
 
