@@ -91,11 +91,21 @@ def _divided(step: Step, x: Any, y: Any) -> Any | None:
 
 def _is_factor(x: Any, leaf: Leaf, where: str) -> bool:
     """Whether x varies along fewer axes than the matrix it multiplies, or is a vector that the parameter may be read out with."""
-    if not isinstance(x, Leaf | Det | Concrete | Wide) or scalar(x) is not None:
+    if not isinstance(x, Leaf | Det | Concrete | Wide) or scalar(x) is not None or _rank(x) != _rank(leaf):
         return False
     if isinstance(x, Wide):
         return bool(_named(leaf)) and not leaf.parameter.mean.coefficient
     return set(varying(x, where)) < set(_named(leaf))
+
+
+def _rank(x: Any) -> int:
+    """A number of the example may stand beside an array as it is, without the array's dimensions."""
+    match x:
+        case Leaf():
+            return len(x.labels)
+        case Concrete():
+            return len(x.shapes[0])
+    return len(x.layout)
 
 
 def _named(leaf: Leaf) -> list[int]:
