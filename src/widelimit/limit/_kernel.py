@@ -29,7 +29,7 @@ from widelimit.limit._explain import (
 from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._kernels import Kernels
-from widelimit.limit._printed import Program
+from widelimit.limit._read import Read
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
 from widelimit.limit._sampled import SampledKernel, sampled
@@ -153,7 +153,7 @@ def _room_for(reading: trace.Reading) -> Iterator[None]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Kernel:
+class Kernel(Read):
     """The limit of one network. All arrays are JAX arrays of the inputs' dtype; `pair` is pure and can be transformed."""
 
     reading: trace.Reading
@@ -298,20 +298,6 @@ class Kernel:
         return {p: parameter.rate for p, parameter in self.reading.parameters.items()}
 
     # --- what was read ------------------------------------------------------------------------------------------------
-
-    @property
-    def replica_axes(self) -> tuple[int, ...]:
-        """The axes of the network's output that kernels do not repeat: independent copies, and axes of size one."""
-        return self.reading.replica_axes
-
-    def rates(self, width: int) -> dict[str, float]:
-        """The learning rate of every parameter as the code holds it at a width."""
-        return {p: rate.at(width) for p, rate in self.reading.rates.items()}
-
-    @property
-    def program(self) -> Program:
-        """The Tensor Program; `str()` prints it."""
-        return Program(self.reading)
 
     def explain(self) -> Explanation:
         """What was recognised in each nonlinearity, how it is integrated, and with what error."""

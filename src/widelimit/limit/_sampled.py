@@ -16,13 +16,13 @@ from jaxtyping import PyTree
 from widelimit import particles, trace
 from widelimit.limit._inputs import check_batch, same_dtypes
 from widelimit.limit._kernels import Kernels
-from widelimit.limit._printed import Program
+from widelimit.limit._read import Read
 
 PARTICLES = 2**16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SampledKernel:
+class SampledKernel(Read):
     """The limit of one network, estimated by samples of every variable of its program.
 
     Each call draws all its inputs jointly, from the same key: the same call gives the same numbers, and `errors` their
@@ -87,20 +87,6 @@ class SampledKernel:
         return particles.Particles(self.reading, self.particles, self.key)
 
     # --- what was read ------------------------------------------------------------------------------------------------
-
-    @property
-    def replica_axes(self) -> tuple[int, ...]:
-        """The axes of the network's output that kernels do not repeat: independent copies, and axes of size one."""
-        return self.reading.replica_axes
-
-    def rates(self, width: int) -> dict[str, float]:
-        """The learning rate of every parameter as the code holds it at a width."""
-        return {p: rate.at(width) for p, rate in self.reading.rates.items()}
-
-    @property
-    def program(self) -> Program:
-        """The Tensor Program; `str()` prints it."""
-        return Program(self.reading)
 
     def check(self) -> None:
         """Lay the program out, so that what has no rule is refused at once."""
