@@ -247,10 +247,6 @@ UNREADABLE = {
         "not the same number everywhere, in `mul`",
     ),
     "masked": (lambda k, n: jnp.tril(jax.random.normal(k, (n, n))), "not the same number everywhere, in `select_n`"),
-    "normalised": (
-        lambda k, n: (lambda w: w / jnp.sqrt((w**2).sum()))(jax.random.normal(k, (n,))),
-        "come through `reduce_sum`",
-    ),
     "sorted": (lambda k, n: jnp.sort(jax.random.normal(k, (n,))), "come through `sort`"),
     "gamma": (lambda k, n: jax.random.gamma(k, 2.0, (n,)), "come through `random_gamma`"),
     "laplace": (lambda k, n: jax.random.laplace(k, (n,)), "not from one of the laws"),
