@@ -27,7 +27,7 @@ refuse(
 )
 refuse(
     "it communicates between devices; `apply` must be the network of one example on one device",
-    "all_gather all_to_all axis_index pmax pmin ppermute psum ragged_all_to_all",
+    "all_gather all_to_all axis_index pmax pmin ppermute ragged_all_to_all",
 )
 refuse("it reads or writes a mutable reference; `apply` must be a pure function of parameters and input", "get swap")
 refuse("it orders side effects; `apply` must be a pure function of parameters and input", "after_all create_token")
