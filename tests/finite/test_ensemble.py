@@ -48,6 +48,7 @@ def test_memory_changes_nothing(drawn):
     np.testing.assert_allclose(starved.nngp, drawn.nngp[:7], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_finite_axes_follow_the_examples():
     def apply(params, x):  # (positions, outputs)
         return jax.vmap(lambda row: NET.apply(params, row))(x)

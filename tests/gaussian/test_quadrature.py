@@ -151,6 +151,7 @@ def test_gradient_with_kinks_and_means_agrees_with_differences():
     np.testing.assert_allclose(jax.jit(jax.grad(f))(x), difference(f, x), rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_slope_agrees_with_its_closed_form():
     x = jnp.array([0.7, 1.1, 0.5])
     got = jax.jit(jax.grad(lambda x: both("erf")(*x)[1]))(x)
@@ -158,6 +159,7 @@ def test_gradient_of_the_slope_agrees_with_its_closed_form():
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_parameters_are_arguments_and_differentiable():
     phi = Pointwise(lambda u, t: jax.scipy.special.erf(t * u), 1)
     t = jnp.asarray(0.7)
@@ -206,6 +208,7 @@ def test_kinks_that_depend_on_parameters_are_integrated_piecewise():
     np.testing.assert_allclose(got, expected, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softsign", "hard_tanh"])
 def test_less_accuracy_takes_fewer_terms(name):
     phi, k = pointwise(name), jnp.asarray([0.5, 2.0])

@@ -112,6 +112,7 @@ def test_waves_agree_with_their_closed_form():
         np.testing.assert_allclose(got, np.exp(-0.5 * (a + b)) * np.cosh(x), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_independent_arguments_factor():
     c = LAW * (np.add.outer(np.arange(4), np.arange(4)) % 2 == 0)
 
@@ -234,6 +235,7 @@ def test_lattices_integrate_products_of_waves():
 # --- degenerate laws, parameters ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equal_inputs_and_zero_variance_are_ordinary():
     np.testing.assert_allclose(largest(jnp.ones((4, 4))), 1, rtol=1e-12)
     np.testing.assert_allclose(largest(jnp.zeros((4, 4))), 0, atol=1e-12)

@@ -74,6 +74,7 @@ def test_a_maximum_of_two_positions_is_exact():
     assert (only.gaussians, only.error) == (2, 0.0)
 
 
+@pytest.mark.slow
 def test_padding_takes_no_part_in_a_maximum():
     """With padding the first window holds the first position twice less: it reads only what is there."""
     padded = of_hidden(lambda h: lax.reduce_window(h[:2], -jnp.inf, lax.max, (2, 1), (2, 1), ((1, 1), (0, 0))).sum(0))

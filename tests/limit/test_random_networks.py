@@ -56,6 +56,7 @@ ALWAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "readout"), ALWAYS)
 def test_some_networks(recipe, readout):
     assert_verified(recipe, readout, widths=(32, 64), accuracy=0.04, cost=1e7)

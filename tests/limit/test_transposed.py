@@ -87,6 +87,7 @@ def test_it_is_as_two_matrices_where_the_coefficient_vanishes():
     np.testing.assert_allclose(tied.ntk, apart.ntk, rtol=CONDITIONING)
 
 
+@pytest.mark.slow
 def test_positions_that_are_mixed_by_a_known_matrix():
     """The coefficients are then a matrix between positions; pooling by that matrix is pooling."""
     x = np.random.default_rng(1).normal(size=(2, 3, 4))

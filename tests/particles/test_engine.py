@@ -81,6 +81,7 @@ def test_errors_are_those_of_many_keys():
     assert 0.7 < np.mean(found.std(0, ddof=1) / stated) < 1.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uniform", "truncated"])
 def test_laws_of_entries_that_are_not_averaged(kind):
     """E tanh(w x) tanh(w x') over the entry's own law, which a Gaussian of the same variance is not."""

@@ -95,6 +95,7 @@ def test_depthwise_is_a_sum_of_products():
     assert_same(after(depthwise), after(tap_by_tap))
 
 
+@pytest.mark.slow
 def test_depthwise_against_finite_networks():
     assert_agrees(after(depthwise), X, width=6, draws=1000)
 
@@ -179,6 +180,7 @@ def test_batch_groups_are_refused():
 # --- joined and reversed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_convolution_of_what_is_joined():
     """conv([a, b], w) = conv(a, w₁) + conv(b, w₂), as DenseNet and U-Net have it."""
 

@@ -44,6 +44,7 @@ def test_weight_normalisation(name):
     assert_same(lambda p, x: readout(p, erf(x @ p["w"]) @ (p["g"] * NORMALISED[name](p["u"]))), plain)
 
 
+@pytest.mark.slow
 def test_factors_along_the_sum():
     """x diag(g) W is (g x) W."""
 
