@@ -24,9 +24,15 @@ def text(results: Mapping[str, dict], order: Sequence[str]) -> str:
             *_lines((*_VERIFIED, "primitives"), verified),
             f"\n{len(refused)} networks without one, refused:\n",
             *_lines(_REFUSED, refused),
+            *_missing([title for title in order if title not in results]),
             "",
         ]
     )
+
+
+def _missing(titles: Sequence[str]) -> list[str]:
+    """What the table does not hold."""
+    return [f"\n{len(titles)} networks of the zoo, not checked in this run: {'; '.join(titles)}."] if titles else []
 
 
 def write(results: Mapping[str, dict], order: Sequence[str]) -> None:

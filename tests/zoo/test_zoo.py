@@ -36,6 +36,7 @@ def test_the_table_says_what_failed():
         "a (jax)": result(**figures, passed=False),
         "b (jax)": result(name="b", verdict="at net.py:3:1 (f): W stays random | no limit"),
     }
-    lines = text(found, ["a (jax)", "b (jax)"]).splitlines()
+    lines = text(found, ["a (jax)", "b (jax)", "c (jax)"]).splitlines()
     assert any(line.startswith("| a | jax | **9.00, failed** | 3.00") for line in lines)
     assert any("W stays random \\| no limit |" in line for line in lines)
+    assert "1 networks of the zoo, not checked in this run: c (jax)." in lines
