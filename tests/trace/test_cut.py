@@ -73,6 +73,12 @@ def test_what_depends_on_one_input_is_a_piece_of_its_own():
     assert sides == {0, trace.LEFT, trace.RIGHT, trace.BOTH}  # sin 2 depends on none
 
 
+def test_what_both_sides_do_alone_is_compiled_once():
+    program = jax.make_jaxpr(lambda x, y: jnp.exp(x) * jnp.exp(y))(*[jax.ShapeDtypeStruct((), jnp.float64)] * 2)
+    runs = {stage.side: stage.run for stage in staged(program, (9, 9)).stages}
+    assert runs[trace.LEFT] is runs[trace.RIGHT] is not runs[trace.BOTH]
+
+
 def chain(depth):
     def fn(x, y):
         k = x * y

@@ -91,7 +91,7 @@ class Piece:
     """Operations as a function of arrays: the numbers that it reads and makes.
 
     Attributes:
-        key: Equal for pieces that are the same function of arrays of the same shapes and sides.
+        key: Equal for pieces that are the same function of arrays of the same shapes, whichever inputs they depend on.
         sides: On which inputs each value read, then each value made, depends.
         structs: Shapes of the values read, for one pair.
     """
@@ -255,7 +255,7 @@ def _piece(group: Group, flat: _Flat, wanted: set[int]) -> Piece:
 
     sides = tuple(tuple(flat.sides[i] for i in numbers) for numbers in (reads, makes))
     structs = tuple(jax.ShapeDtypeStruct(flat.avals[i].shape, flat.avals[i].dtype) for i in reads)
-    return Piece(run, (_renumbered(operations, reads, makes), sides, structs), reads, makes, sides, structs)
+    return Piece(run, (_renumbered(operations, reads, makes), structs), reads, makes, sides, structs)
 
 
 def _renumbered(operations: Sequence[Operation], reads: Sequence[int], makes: Sequence[int]) -> tuple:
