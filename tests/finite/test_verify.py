@@ -164,3 +164,18 @@ def test_kernel_of_another_shape_is_named():
     kernel.ntk = lambda x1, x2: np.zeros((3, 3, 1, 1))
     with pytest.raises(ValueError, match=re.escape("`kernel.ntk(x1, x2)` has shape (3, 3, 1, 1)")):
         check(kernel)
+
+
+def test_kernel_that_gives_both_is_called_once():
+    class Both(relu.Limit):
+        calls = ()
+
+        def __call__(self, x1):
+            self.calls += (x1,)
+            return super().nngp(x1, x1), super().ntk(x1, x1)
+
+        nngp = ntk = None
+
+    kernel = Both(4)
+    assert verify(NET, X, key=KEY, widths=(8, 16), kernel=kernel, draws=200).passed
+    assert len(kernel.calls) == 1

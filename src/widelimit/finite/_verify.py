@@ -46,9 +46,10 @@ def verify(
     every entry under `accuracy` times the kernel's largest entry at every width, so more at small widths (a draw's
     spread falls as n^{-1/2}), at least 64, and no more than draw `cost` numbers at one width. `kernel`: the limit,
     `wl.limit(net, example, learning_rates=learning_rates)` if left out; an object with `.nngp(x1, x2)`, `.ntk(x1, x2)`
-    of shape (N1, N2, axes of side 1, axes of side 2), `.rates(width)` and `.replica_axes`, whose `.errors(x1, x2)` count
-    where it has them (the particle engine). `memory`: bytes that the networks drawn together may hold. `progress`: show
-    a bar (needs tqdm).
+    of shape (N1, N2, axes of side 1, axes of side 2), or both by `kernel(x1, x2)`, and `.rates(width)` and
+    `.replica_axes`; its `.errors(x1, x2)` count where it has them (the particle engine). Where `x2` is left out, calls
+    that give both kernels or errors get `x1` alone. `memory`: bytes that the networks drawn together may hold.
+    `progress`: show a bar (needs tqdm).
 
     **What is judged.** A finite network's mean kernel differs from the limit by O(1/n), so the means are extrapolated
     to infinite width with their errors, and each entry of that gets a z-score (`_statistics` says how). `report.passed`
@@ -114,14 +115,25 @@ def _limits(net: Any, kernel: Any, sides: tuple[PyTree, PyTree], params: PyTree)
     expected: tuple[int, ...] = tuple(jax.tree.leaves(side)[0].shape[0] for side in sides)
     for side in sides:
         expected += kept(jax.eval_shape(net.apply, params, _check.example(side)).shape, kernel.replica_axes)
-    nngp, ntk = (np.asarray(each(*sides), float) for each in (kernel.nngp, kernel.ntk))
+    nngp, ntk = _both(kernel, sides)
     for name, got in (("nngp", nngp.shape), ("ntk", ntk.shape)):
         if got != expected:
             raise ValueError(
                 f"{_CALL}: `kernel.{name}(x1, x2)` has shape {got}, but the network's kernel has {expected}"
             )
-    errors = kernel.errors(*sides)._asdict() if hasattr(kernel, "errors") else {}
+    errors = kernel.errors(*_distinct_sides(sides))._asdict() if hasattr(kernel, "errors") else {}
     return Limits(nngp.ravel(), ntk.ravel(), expected, {n: np.asarray(e, float).ravel() for n, e in errors.items()})
+
+
+def _both(kernel: Any, sides: tuple[PyTree, PyTree]) -> list[ndarray]:
+    """NNGP and NTK, by one call where the kernel takes one: what they share is then compiled and computed once."""
+    found = kernel(*_distinct_sides(sides)) if callable(kernel) else (kernel.nngp(*sides), kernel.ntk(*sides))
+    return [np.asarray(each, float) for each in found]
+
+
+def _distinct_sides(sides: tuple[PyTree, PyTree]) -> tuple[PyTree, ...]:
+    """The sides, one where they are the same: half of a symmetric matrix is computed."""
+    return sides[:1] if sides[0] is sides[1] else sides
 
 
 def _families(net: Any, kernel: Any, widths: Sequence[int], key: PRNGKeyArray, x1: PyTree) -> list[Family]:
