@@ -6,6 +6,8 @@ from textwrap import fill
 from time import perf_counter
 from typing import Any
 
+from widelimit._progress import bar
+
 
 class Stages:
     """`with stages("name"):` prints a heading and times what is inside; `seconds` maps each name to its time."""
@@ -40,6 +42,4 @@ def explain(text: str) -> None:
 
 def watched(items: Iterable, *, name: str, unit: str) -> Any:
     """The items, with a progress bar."""
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=name, unit=unit)
+    return bar(items, desc=name, unit=unit)

@@ -3,21 +3,15 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from widelimit._progress import bar
+
 
 def counted(chunks: Iterable[Any], *, total: int, progress: bool) -> Iterator[Any]:
     """Hand `chunks` on, each of which has `members`; with `progress`, move a bar of `total` of them."""
     if not progress:
         yield from chunks
         return
-    with _tqdm()(total=total, unit="net", desc="networks trained") as bar:
+    with bar(total=total, unit="net", desc="networks trained") as shown:
         for chunk in chunks:
-            bar.update(chunk.members)
+            shown.update(chunk.members)
             yield chunk
-
-
-def _tqdm() -> Any:
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError('`progress=True` needs tqdm: `pip install "widelimit[progress]"`, or leave it out') from error
-    return tqdm

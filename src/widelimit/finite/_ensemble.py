@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from widelimit._progress import bar
+
 from . import _check
 from ._jacobian import contraction, products
 from ._outputs import kept, over
@@ -187,7 +189,7 @@ class Bar:
     """Counts draws as they come: `bar(chunks)` hands the chunks on and moves a bar, if one is shown."""
 
     def __init__(self, progress: bool, width: int, draws: int):
-        self._shown = _tqdm()(total=draws, unit="draw", desc=f"width {width}") if progress else None
+        self._shown = bar(total=draws, unit="draw", desc=f"width {width}") if progress else None
 
     def __enter__(self) -> "Bar":
         return self
@@ -206,11 +208,3 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         if self._shown is not None:
             self._shown.close()
-
-
-def _tqdm() -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError("`progress=True` needs tqdm: `pip install tqdm`, or pass `progress=False`") from error
-    return tqdm

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from widelimit._progress import bar
+
 from . import _check
 from ._jacobian import contraction, products
 from ._outputs import kept, over
@@ -219,13 +221,7 @@ def _members(
 
 
 def _watched(chunks: range, width: int, progress: bool) -> Any:
-    if not progress:
-        return chunks
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError("`progress=True` needs tqdm: `pip install tqdm`, or pass `progress=False`") from error
-    return tqdm(chunks, unit="chunk", desc=f"training at width {width}")
+    return bar(chunks, unit="chunk", desc=f"training at width {width}") if progress else chunks
 
 
 @partial(jax.jit, static_argnums=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import math
@@ -16,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from widelimit import trace
+from widelimit._progress import bar
 from widelimit.limit._stages import Staged, staged
 
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
@@ -176,20 +176,8 @@ def _filled_up(a: Array, start: Any, count: int) -> Array:
 def _ahead(blocks: list[Any], compute: Callable[..., Any], progress: bool) -> Iterator[tuple[Any, Any]]:
     """The blocks with their tiles, of which the next is begun before the last one is waited for."""
     waiting: collections.deque[tuple[Any, Any]] = collections.deque()
-    for block in _watched(blocks, progress):
+    for block in bar(blocks, desc="kernel tiles", unit="tile") if progress else blocks:
         waiting.append((block, compute(*block)))
         if len(waiting) > _AHEAD:
             yield waiting.popleft()
     yield from waiting
-
-
-def _watched(blocks: list[Any], progress: bool) -> Iterator[Any]:
-    if not progress:
-        yield from blocks
-        return
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError("`progress=True` needs tqdm: pip install 'widelimit[progress]'") from error
-    with contextlib.closing(tqdm(blocks, desc="kernel tiles", unit="tile")) as bar:
-        yield from bar
