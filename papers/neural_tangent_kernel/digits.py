@@ -15,7 +15,7 @@ PAPER = (0.0457, 0.00108, 0.00078)  # eigenvalues of the kernel operator, sectio
 COMPONENT = 1  # f⁽²⁾, counted from 0
 RATE, RECORDS, LIFETIMES = 10.0, 20, 3.0  # training ends at t = LIFETIMES/λ₂
 NETWORKS = 3
-LARGE = 1000  # from this width on one network
+LARGE = 5000  # from this width on one network
 
 
 class Straight(NamedTuple):
