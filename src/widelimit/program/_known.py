@@ -60,6 +60,7 @@ class Moment(Known):
     left: Value
     right: Value | None = None
     match: tuple[int | None, ...] = ()
+    where: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

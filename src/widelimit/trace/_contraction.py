@@ -374,7 +374,7 @@ def moment_of_product(a: Wide, b: Wide, dims: Dims, where: str) -> Det:
     match = tuple(at.get(q) for q in range(len(b.value.shape)))
     rest = [q for q in range(len(b.value.shape)) if q not in at]
     shape = (*a.value.shape, *(b.value.shape[q] for q in rest))
-    known: tp.Known = tp.Moment(shape, a.value, b.value, match)
+    known: tp.Known = tp.Moment(shape, a.value, b.value, match, where)
     free_a = [i for d in dims.free(0, len(a.layout)) for i in finite_axes(a.layout, d)]
     free_b = [len(a.value.shape) + rest.index(i) for d in dims.free(1, len(b.layout)) for i in finite_axes(b.layout, d)]
     order = [*(p for p, _ in batch), *free_a, *free_b]

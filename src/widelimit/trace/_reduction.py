@@ -40,7 +40,7 @@ def summed(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det | Wide:
     x = _replicas_numbered(x, dims, where)
     copies = [a for d in dims for a in x.layout[d] if a.copies]
     check_whole_sum(x, dims if copies else (), where)
-    x = _sum_copies(x, dims, copies) if copies else x
+    x = _sum_copies(x, dims, copies, where) if copies else x
     maps, gone, kept = [], [], 0
     for d in range(len(x.layout)):
         for i in finite_axes(x.layout, d):
@@ -62,25 +62,25 @@ def _replicas_numbered(x: Det | Wide, dims: tuple[int, ...], where: str) -> Det 
     return x
 
 
-def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis]) -> Det:
+def _sum_copies(x: Det | Wide, dims: tuple[int, ...], copies: list[Axis], where: str) -> Det:
     """Σ_α over a wide axis: n times the mean, to leading order (a law of large numbers: Moment)."""
     note_read(x)
     layout = tuple(tuple(a for a in dim if not a.copies) if d in dims else dim for d, dim in enumerate(x.layout))
     fan = fan_in(copies)
-    known = x.known if isinstance(x, Det) else _mean(x.value)
+    known = x.known if isinstance(x, Det) else _mean(x.value, where)
     if fan.coefficient != 1:
         known = tp.apply(lambda a: jnp.asarray(a) * fan.coefficient, known.shape, known, name=f"{fan.coefficient:.4g}·")
     return Det(known, layout, x.exponent + fan.exponent)
 
 
-def _mean(value: tp.Value) -> tp.Known:
+def _mean(value: tp.Value, where: str) -> tp.Known:
     """E Z: coordinates are iid along all wide axes, so that a mean over one of two is the same along the other."""
     if value.is_centred:
         return tp.constant(np.zeros(value.shape))
     if isinstance(value, tp.Product) and len(value.factors) == 2:
         a, b = value.factors
-        return tp.Moment(value.shape, a, b, tuple(range(len(b.shape))))
-    return tp.Moment(value.shape, value)
+        return tp.Moment(value.shape, a, b, tuple(range(len(b.shape))), where)
+    return tp.Moment(value.shape, value, where=where)
 
 
 @rule(
