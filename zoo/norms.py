@@ -221,6 +221,21 @@ def equinox_weight_norm():
     return wl.from_equinox(lambda width, key: EquinoxWeightNorm(width, key))
 
 
+class Spectral(nnx.Module):
+    def __init__(self, width, rngs):
+        self.first = nnx.Linear(10, width, kernel_init=nnx.initializers.normal(10**-0.5), rngs=rngs)
+        self.middle = nnx.SpectralNorm(nnx.Linear(width, width, rngs=rngs), rngs=rngs)
+        self.out = nnx.Linear(width, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(nnx.relu(self.middle(nnx.relu(self.first(x)), update_stats=False)))
+
+
+@row("spectral normalisation", source="flax.nnx", x=VECTORS, verify={"widths": (64, 128, 256)})
+def spectral_norm():
+    return wl.from_flax(lambda width, rngs: Spectral(width, rngs))
+
+
 @row("weight standardisation", source="jax", x=VECTORS)
 def weight_standardisation():
     def init(key, n):

@@ -116,3 +116,27 @@ def test_a_tied_autoencoder_against_finite_networks():
 
     report = wl.verify(net(body), X[:2], key=jax.random.key(0), widths=(64, 128, 256), accuracy=0.02)
     assert report.passed, report
+
+
+@pytest.mark.parametrize("stop", [jax.lax.stop_gradient, lambda a: a], ids=["stopped", "not stopped"])
+def test_a_step_of_power_iteration_divides_by_a_number(stop):
+    """σ = |W v| of v = Wᵀu/|Wᵀu| for a random u: |W Wᵀu|²/|Wᵀu|² is 2 by the moments above. No derivative goes through it."""
+
+    def unit(a):
+        return a / jnp.sqrt(jnp.sum(a * a))
+
+    def apply(p, x, spectral):
+        w = p["w"] / jnp.sqrt(p["w"].shape[0])
+        if spectral:
+            v = unit(p["power"] @ w.T)
+            u = unit(v @ w)
+            w = w / (stop(v) @ w @ stop(u))
+        return readout(p, relu(relu(x @ p["u"] / 2.0) @ w))
+
+    init = drawn(lambda n: shapes(n) | {"power": (n,)})
+    plain, normalised = (
+        wl.limit(wl.Network(init, lambda p, x, s=s: apply(p, x, s)), X[0], learning_rates={"power": 0})(X)
+        for s in (False, True)
+    )
+    np.testing.assert_allclose(normalised.nngp, plain.nngp / 2, rtol=1e-10)
+    np.testing.assert_allclose(normalised.ntk, plain.ntk / 2, rtol=1e-10)

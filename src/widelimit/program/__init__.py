@@ -45,6 +45,6 @@ from widelimit.program._value import (
     is_stopped,
     is_uncorrelated,
 )
-from widelimit.program._walk import ingredients, reachable, steps
+from widelimit.program._walk import ingredients, pass_in_moments, reachable, steps
 
 __all__ = [name for name in dir() if not name.startswith("_")]

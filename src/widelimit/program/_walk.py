@@ -28,6 +28,22 @@ def steps(*roots: Any) -> list[Any]:
     return list(order.values())
 
 
+def pass_in_moments(output: Value) -> None:
+    """Let gradients pass where they are stopped inside Moments alone: in the limit no derivative goes through a Moment.
+
+    So does power iteration (spectral normalisation) stop them: what it makes of a weight's vectors enters a norm only.
+    """
+    path, stack = {id(output): output}, [output]
+    while stack:
+        parts = [p for p in stack.pop().parts if id(p) not in path]
+        path.update((id(p), p) for p in parts)
+        stack += parts
+    for value in reachable(output):
+        vars(value).pop("_stopped", None)  # what `is_stopped` has kept
+        if isinstance(value, Pointwise) and value.name == "stop_gradient" and id(value) not in path:
+            vars(value).update(name="copy", fn=lambda a: a)  # a node is known by its identity, which stays
+
+
 def ingredients(node: Any) -> list[Any]:
     """What a value or known array is computed from."""
     match node:

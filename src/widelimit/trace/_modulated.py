@@ -64,7 +64,7 @@ def _times(a: Any, b: Any, where: str) -> Any:
 
 
 def _made(step: Step, operands: list[Any]) -> Any | None:
-    x, y = operands
+    x, y = _with_dimensions(*operands), _with_dimensions(*operands[::-1])
     if step.name == "div":
         return _divided(step, x, y)
     for one, other in ((x, y), (y, x)):
@@ -75,6 +75,14 @@ def _made(step: Step, operands: list[Any]) -> Any | None:
         if isinstance(leaf, Leaf) and _is_factor(other, leaf, step.where):
             return Modulated(leaf, (*(one.factors if isinstance(one, Modulated) else ()), other))
     return None
+
+
+def _with_dimensions(x: Any, other: Any) -> Any:
+    """A number beside a parameter (a norm of the whole of it), as an array with the parameter's dimensions."""
+    leaf = other.leaf if isinstance(other, Modulated) else other
+    if isinstance(x, Det) and not x.layout and isinstance(leaf, Leaf):
+        return dataclasses.replace(x, layout=((),) * len(leaf.labels))
+    return x
 
 
 def _divided(step: Step, x: Any, y: Any) -> Any | None:

@@ -68,5 +68,7 @@ def _over_copies(h: Wide, factors: tuple[tp.Value, tp.Value], copies: list[Axis]
         sum_ = Wide(value, h.layout, h.exponent + fan.exponent / 2)
         return times(sum_, fan.coefficient**0.5)
     shape = h.value.shape
-    moment = tp.apply(lambda a: jnp.asarray(a) * fan.coefficient, shape, tp.Moment(shape, h.value, where=h.value.where), name="sum")
+    moment = tp.apply(
+        lambda a: jnp.asarray(a) * fan.coefficient, shape, tp.Moment(shape, h.value, where=h.value.where), name="sum"
+    )
     return Det(moment, h.layout, h.exponent + fan.exponent)

@@ -377,7 +377,11 @@ def stop_gradient(step: Step, x: Any) -> Any:
             f"at {step.where}: `stop_gradient` of a parameter would change the tangent kernel. "
             "To freeze parameters, use `learning_rates={path: 0}`."
         )
-    return nonlinearity(lax.stop_gradient, "stop_gradient", [x], x.layout, step.where) if isinstance(x, Wide) else x
+    if not isinstance(x, Wide):
+        return x
+    unit = dataclasses.replace(x, exponent=Fraction(0))  # a homogeneous function: whatever scale x has, it keeps
+    stopped = nonlinearity(lax.stop_gradient, "stop_gradient", [unit], x.layout, step.where)
+    return dataclasses.replace(stopped, exponent=x.exponent)
 
 
 def _is_stopped(x: Det | Wide) -> bool:

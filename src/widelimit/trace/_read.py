@@ -94,6 +94,7 @@ def _read(network: Any, example: tuple[list[jax.ShapeDtypeStruct], Any], learnin
     _check_output(traced[0][1])
     (output,) = read_program([body for body, _ in traced], [*values, *map(_input_value, range(len(shapes)), shapes)])
     value, replicas = _finished(output)
+    tp.pass_in_moments(value)
     if noted() is None:
         check_sharing(value, parameters)
     return Reading(value, replicas, parameters, shapes_of, found, rates, tuple(shapes), structure, widths)
