@@ -181,8 +181,21 @@ def flax_simple():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.SimpleCell, width, rngs))
 
 
+NORMAL = nnx.initializers.variance_scaling(1.0, "fan_in", "normal")  # of three inputs a truncated law would remain
+
+
 @row("GRU cell", source="flax.nnx", x=SHORT, approximate=True)
 def flax_gru():
+    return wl.from_flax(lambda width, rngs: Recurrent(nnx.GRUCell, width, rngs, kernel_init=NORMAL))
+
+
+@row(
+    "GRU cell, truncated normal law of the input weights",
+    source="flax.nnx",
+    x=SHORT,
+    limit={"engine": "particles", "particles": 2**18},
+)
+def flax_gru_truncated():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.GRUCell, width, rngs))
 
 
