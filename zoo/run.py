@@ -127,7 +127,7 @@ def _keep(result: dict, engine: str) -> None:
 def _closing(found: list[dict], seconds: float) -> int:
     failed = [r["title"] for r in found if not r["passed"]]
     print("\n".join(f"FAILED {title}" for title in failed))
-    print(f"the zoo took {seconds:.0f} s")
+    print(f"the zoo took {seconds:.0f} s, of CPU time {sum(r.get('cpu_seconds', 0) for r in found):.0f} s")
     print(f"{len(found) - len(failed)} passed, {len(failed)} failed")
     return 1 if failed else 0
 
