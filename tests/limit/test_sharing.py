@@ -44,3 +44,13 @@ def test_a_matrix_used_with_two_factors_adds_up():
 
     one, other = (kernels(lambda p, x, c=c: twice(p, x, c)) for c in [(1.5, -0.5), (1.0,)])
     np.testing.assert_allclose(one.ntk, other.ntk, rtol=CONDITIONING)
+
+
+def test_functions_of_one_parameter_are_one_function_of_it():
+    """cos b sin b = ½ sin 2b, in closed form: no integral over two Gaussians that are equal."""
+    one, other = (
+        kernels(lambda p, x, gate=gate: readout(p, relu(x @ p["w"]) * gate(p["b"])))
+        for gate in (lambda b: jnp.cos(b) * jnp.sin(b), lambda b: jnp.sin(2 * b) / 2)
+    )
+    np.testing.assert_allclose(one.nngp, other.nngp, rtol=1e-12)
+    np.testing.assert_allclose(one.ntk, other.ntk, rtol=CONDITIONING)

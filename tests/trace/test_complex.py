@@ -7,6 +7,7 @@ import pytest
 
 import widelimit as wl
 from networks import drawn
+from widelimit import program, trace
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4))
 FIRST = np.einsum("aid,bjd->abij", X, X) / 4  # the covariance of the first layer, between positions
@@ -53,6 +54,16 @@ def test_a_state_with_one_eigenvalue(scan):
     found = nngp(lambda p, z: SCANS[scan](jnp.full(z.shape[-1:], decay), z).real.mean(0))
     powers = np.array([[decay ** max(t - s, 0) * (t >= s) for s in range(3)] for t in range(3)]).mean(0)
     np.testing.assert_allclose(found, np.einsum("s,q,absq->ab", powers, powers.conj(), FIRST).real, rtol=1e-12)
+
+
+def test_the_steps_of_a_loop_share_an_exponential():
+    def apply(p, x):
+        h = SCANS["loop"](jnp.exp((-1 + 1j) * p["nu"]), x @ (p["b"] + 1j * p["c"]) / 2.0)
+        return h.real.mean(0) @ p["v"] / jnp.sqrt(h.shape[-1])
+
+    reading = trace.read(wl.Network(drawn(shapes), apply), X[0], "ntk", None)
+    names = [getattr(x, "name", "") for x in program.reachable(reading.output)]
+    assert names.count("cos") == names.count("sin") == 1
 
 
 def test_powers_of_an_exponential_are_exponentials():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,6 +25,11 @@ class Fused:
     bases: tuple[tp.Value, ...]
     params: tuple[tp.Known, ...]
     parts: tuple[tp.Value, ...]
+
+    @functools.cached_property
+    def key(self) -> Hashable:
+        """Equal for products that are the same random variable by their function and what it reads."""
+        return self.phi, tuple(map(reading, self.bases)), self.params
 
     @functools.cached_property
     def has_jumps(self) -> bool:

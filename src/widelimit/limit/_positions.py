@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -129,8 +129,16 @@ def _selection(m: tp.AxisMap, before: tuple[int, ...], after: tuple[int, ...], p
     return tp.read(m.inputs, m.outputs, (before, after), places)
 
 
-def reading(value: tp.Value) -> Hashable:
+class Reading(NamedTuple):
     """What a Gaussian value reads: the value under its selections, and which of its positions at each of its own (−1: zero)."""
+
+    root: Hashable
+    shape: tuple[int, ...] = ()
+    places: tuple[int, ...] | None = None  # None: each its own
+
+
+def reading(value: tp.Value) -> Reading:
+    """Equal for values that are the same at every position."""
     made = vars(value)
     if "_reading" not in made:
         made["_reading"] = _reading(value)
@@ -143,26 +151,34 @@ def equal_reads(bases: tuple[tp.Value, ...]) -> tuple[int, ...]:
     rows = []
     for base in bases:
         key = reading(base)
-        root, places = (key[0], key[2]) if isinstance(key, tuple) else (key, tuple(range(math.prod(base.shape))))
-        rows.append(np.asarray(places) + 1 + roots.setdefault(root, len(roots) << 32))
+        places = range(math.prod(base.shape)) if key.places is None else key.places
+        rows.append(np.asarray(places, int) + 1 + roots.setdefault(key.root, len(roots) << 32))
     table = np.stack(np.broadcast_arrays(*rows)) if rows and rows[0].size else np.zeros((len(rows), 1))
     distinct = [len(set(column)) for column in table.T.tolist()]
     best = table[:, int(np.argmax(distinct))].tolist()
     return tuple(best.index(x) for x in best)
 
 
-def _reading(value: tp.Value) -> Hashable:
+def _reading(value: tp.Value) -> Reading:
     root, chain = value, []
     while isinstance(root, tp.Image) and all(m.selection and m.matrix is None for m in root.maps):
         chain.append(root)
         root = root.h
     if not chain:
-        return id(root)
+        return Reading(_identity(root))
     places = np.arange(1, math.prod(root.shape) + 1).reshape(root.shape)
     with jax.ensure_compile_time_eval():
         for image in reversed(chain):
             places = tp.apply_maps(jnp.asarray(places), image.maps, lambda _: None)
     places = np.asarray(places)
     if places.shape == root.shape and np.array_equal(places.ravel(), np.arange(1, places.size + 1)):
-        return id(root)
-    return id(root), places.shape, tuple((places - 1).ravel().tolist())
+        return Reading(_identity(root))
+    return Reading(_identity(root), places.shape, tuple((places - 1).ravel().tolist()))
+
+
+def _identity(root: tp.Value) -> Hashable:
+    """A parameter that is read twice is one vector."""
+    if isinstance(root, tp.Vector):
+        w = root.weight
+        return w.path, w.contracted, w.block, w.amplitude, root.shape
+    return root

@@ -209,7 +209,7 @@ class Recursion:
 
     def carried(self, phi: Fused, psi: Fused, r: Request) -> Array | None:
         """The gap of two functions that was found with the expectation of their product."""
-        return self._carried.get((phi, psi, r.sides, r.match))
+        return self._carried.get((phi.key, psi.key, r.sides, r.match))
 
     # --- products of values -------------------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ class Recursion:
         phi, psi = fused(tuple(left)), fused(tuple(right))
         if max(len(phi.bases), len(psi.bases)) > 1 and (split := _expandable(left, right)) is not None:
             return self._distributed(split, left, right, r)
-        key = (phi, psi, r.sides, r.match, r.shape)
+        key = (phi.key, psi.key, r.sides, r.match, r.shape)
         if key not in self._expectations:
             self._expectations[key] = self._expectation(phi, psi, r)
         return self._expectations[key]
@@ -286,7 +286,7 @@ class Recursion:
         if r.sides == (0, 1):
             value, gap = self._written(phi, psi, r, (value, gap))
         if gap is not None:
-            self._carried[phi, psi, r.sides, r.match] = jnp.broadcast_to(gap, r.shape)
+            self._carried[phi.key, psi.key, r.sides, r.match] = jnp.broadcast_to(gap, r.shape)
         return value
 
     def _written(

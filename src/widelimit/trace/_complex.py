@@ -99,11 +99,13 @@ class _Reader:
         return first.is_exponent and (name in _MOVES or name in ("integer_pow", "pow", "conj"))
 
     def _expanded(self, z: Complex) -> Complex:
-        """e^{a + ib} as e^a cos b + i e^a sin b."""
+        """e^{a + ib} as e^a cos b + i e^a sin b; made once, so that the steps of a loop share it."""
         if not z.is_exponent:
             return z
-        (out,) = self._pairs(lambda zs, width: [_exp(zs[0])], [dataclasses.replace(z, is_exponent=False)])
-        return out
+        made = vars(z).setdefault("_expanded", [])
+        if not made:
+            made += self._pairs(lambda zs, width: [_exp(zs[0])], [dataclasses.replace(z, is_exponent=False)])
+        return made[0]
 
     def _pairs(self, fn: Callable[[list[_Z], int], Sequence[_Z]], operands: list[Complex]) -> list[Complex]:
         """The outputs of a function of complex numbers in terms of their parts."""
