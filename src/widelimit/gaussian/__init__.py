@@ -2,6 +2,7 @@
 
 from widelimit.gaussian._angle import NEAR
 from widelimit.gaussian._batched import after_vmap, aligned
+from widelimit.gaussian._deferred import Deferred, deferring
 from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
 from widelimit.gaussian._expect import Description, describe, expect
 from widelimit.gaussian._jumps import jumps
@@ -16,11 +17,13 @@ __all__ = [
     "IDENTITY",
     "NEAR",
     "ONE",
+    "Deferred",
     "Description",
     "Joint",
     "Pointwise",
     "after_vmap",
     "aligned",
+    "deferring",
     "derivative",
     "describe",
     "expect",

@@ -2,7 +2,8 @@
 
 Mehler's series (`_series`, `_sides`), from which kinks are taken off and integrated over the correlation (`_segments`); entry by entry
 the integral over the plane (`_plane`) where the series does not reach the accuracy. The terms are counted, and the slow rule
-chosen, after every `vmap`, from the laws at hand: the slow rule runs only where some entry needs it.
+chosen, after every `vmap`, from the laws at hand: the slow rule runs only where some entry needs it, and is compiled only then where
+the caller can run a program again (`_deferred`).
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from widelimit.gaussian import _jumps, _series
 from widelimit.gaussian._batched import after_vmap, aligned
+from widelimit.gaussian._deferred import deferred, tell
 from widelimit.gaussian._kinks import derivatives, kinks
 from widelimit.gaussian._mesh import BLIND, Mesh, mesh, mesh_at_run_time, unresolved_share
 from widelimit.gaussian._missed import missed, watch
@@ -159,7 +161,8 @@ def _choose(phi: Pointwise, psi: Pointwise, order: int, accuracy: float, *args) 
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves(args)))
     rho = _series.correlation(law.k11, law.k22, law.k12)
     aligned = jnp.abs(rho) >= 1 - 4 * jnp.finfo(rho.dtype).eps
-    rate = jnp.max(jnp.where(aligned, 0, jnp.abs(rho)))
+    # entries on a line are left to the slow rule, which needs one integral for them, or else have the series go on for them
+    rate = jnp.max(jnp.where(aligned, 0 if deferred() is None else 1, jnp.abs(rho)))
     halves = _half(phi, order, lp, law.m1, law.k11), _half(psi, order, rp, law.m2, law.k22)
     (left, right), terms = _pair_of_sides(halves, phi is psi and not lp and not rp, rate, accuracy)
     edges = halves[0].edges, halves[1].edges
@@ -225,7 +228,11 @@ def _directly(
             watch(phi, _plane_error(found, coarse, scales), tolerance(accuracy, law.k12.dtype))
         return found
 
-    return lax.cond(jnp.any(turn < NEVER), lambda: _patched(values, turn, plane, args), lambda: values)
+    needed = jnp.any(turn < NEVER)
+    if (later := deferred()) is not None:
+        tell(later, needed)
+        return values
+    return lax.cond(needed, lambda: _patched(values, turn, plane, args), lambda: values)
 
 
 def _plane_error(found: tuple, coarse: tuple, scales: tuple) -> Array:

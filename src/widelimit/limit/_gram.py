@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from widelimit import trace
+from widelimit import gaussian, trace
 from widelimit._progress import bar
 from widelimit.limit._stages import Staged, staged
 
@@ -38,12 +38,18 @@ class Gram:
     output_rank: int
     budget: float
 
+    def __post_init__(self) -> None:
+        # Until an entry is met that needs the slow rules of integration, programs are compiled without them.
+        self._deferred: gaussian.Deferred | None = gaussian.Deferred()
+
     def _staged(self, structs: Sequence[tuple], side: int) -> Staged:
         """The kernel of all pairs of two lists of inputs, in stages compiled for their shapes."""
         made = vars(self).setdefault("_compiled", {})
-        key = (tuple(structs), side)
+        key = (tuple(structs), side, self._deferred)
         if key not in made:
-            made[key] = staged(self.program(structs), (side, side))
+            program = self.program(structs)
+            with gaussian.deferring(self._deferred):
+                made[key] = staged(program, (side, side))
         return made[key]
 
     @functools.cached_property
@@ -56,15 +62,35 @@ class Gram:
         n1, n2 = x1[0].shape[0], x2[0].shape[0]
         side = self.side(x1, n1, n2, symmetric)
         blocks = [(i, j) for i in range(0, n1, side) for j in range(0, n2, side) if not symmetric or i <= j]
+        results: list[np.ndarray] = []
+        left = self._tiles(blocks, (x1, x2), side, (results, symmetric), progress)
+        if left:
+            self._deferred = None
+            self._tiles(left, (x1, x2), side, (results, symmetric), progress)
+        # Nobody else holds the buffers, so JAX may have them as they are.
+        return tuple(jax.device_put(r, may_alias=True) for r in results)
+
+    def _tiles(
+        self, blocks: list, inputs: tuple, side: int, into: tuple[list[np.ndarray], bool], progress: bool
+    ) -> list:
+        """Compute tiles into the matrices; returns the tiles that are left, where the slow rules are needed for one."""
+        (x1, x2), (results, symmetric) = inputs, into
+        shape = x1[0].shape[0], x2[0].shape[0]
         kernel = self._staged([(a.shape[1:], a.dtype) for a in x1], side)
         left, right = (_Blocks(kernel, x, side, one, self.budget) for x, one in ((x1, trace.LEFT), (x2, trace.RIGHT)))
-        results: list[np.ndarray] | None = None
-        for at, tile in _ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress):
-            results = results or [_aligned((n1, n2, *t.shape[2:]), t.dtype) for t in tile]
-            for whole, part in zip(results, tile, strict=True):
-                self._fill(whole, np.asarray(part), at, symmetric)
-        # Nobody else holds the buffers, so JAX may have them as they are.
-        return tuple(jax.device_put(r, may_alias=True) for r in results or ())
+        for n, (at, tile) in enumerate(_ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress)):
+            parts = [np.asarray(t) for t in tile]
+            if self._is_unresolved():
+                return blocks[n:]
+            if not results:
+                results += [_aligned((*shape, *t.shape[2:]), t.dtype) for t in tile]
+            for whole, part in zip(results, parts, strict=True):
+                self._fill(whole, part, at, symmetric)
+        jax.effects_barrier()
+        return blocks if self._is_unresolved() else []
+
+    def _is_unresolved(self) -> bool:
+        return self._deferred is not None and self._deferred.met
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
         """Write a tile, and what mirrors it; a tile on the diagonal is made its own mirror image."""
@@ -112,10 +138,12 @@ class Gram:
     def program(self, structs: Sequence[tuple]) -> Any:
         """The kernel of a pair of inputs of these shapes and dtypes, traced once."""
         made = vars(self).setdefault("_programs", {})
-        key = tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in structs)
+        shapes = tuple((tuple(shape), np.dtype(dtype)) for shape, dtype in structs)
+        key = (shapes, self._deferred)
         if key not in made:
-            leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in key]
-            made[key] = jax.make_jaxpr(self.pair)(leaves, leaves)
+            leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+            with gaussian.deferring(self._deferred):
+                made[key] = jax.make_jaxpr(self.pair)(leaves, leaves)
         return made[key]
 
 
