@@ -7,6 +7,7 @@ then Gauss–Newton steps, in which the columns' derivatives in the inner number
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -88,19 +89,41 @@ def guesses(points: np.ndarray, sample: Sample) -> Iterator[Guess]:
 
 def _of_kind(kind: _Kind, x: np.ndarray, y: np.ndarray) -> Iterator[Guess]:
     for powers in kind.powers:
-        left = [_left(kind, inner, powers, x[::12], y[::12])[0] for inner in kind.grid]
-        for start in sorted(range(len(left)), key=left.__getitem__)[:_STARTS]:
+        left = _left_on_grid(kind, powers, x[::12], y[::12])
+        for start in np.argsort(left, kind="stable")[:_STARTS]:
             found = _polished(kind, kind.grid[start], powers, x, y) if left[start] < _PROMISING else None
             if found is not None:
                 yield Guess(kind.name, kind.atoms(found, powers))
                 break
 
 
+def _left_on_grid(kind: _Kind, powers: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What the least squares leave of y for all inner numbers of the grid, relative to its size."""
+    spans, usable = _spans(kind, powers, x.tobytes())
+    rest = y - (spans @ (spans.swapaxes(1, 2) @ y)[..., None])[..., 0]
+    return np.where(usable, np.linalg.norm(rest, axis=1) / np.linalg.norm(y), np.inf)
+
+
+@lru_cache(maxsize=64)  # most functions are searched at the same points
+def _spans(kind: _Kind, powers: tuple[int, ...], points: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal bases of what the columns span, (grid, points, columns), and where the columns are finite."""
+    x = np.frombuffer(points)
+    columns = np.stack([_columns(kind, inner, powers, x) for inner in kind.grid])
+    usable = np.isfinite(columns).all((1, 2))
+    columns = np.where(usable[:, None, None], columns, 0)
+    u, s, _ = np.linalg.svd(columns / (np.abs(columns).max(1, keepdims=True) + 1e-300), full_matrices=False)
+    return u * (s > len(x) * np.finfo(float).eps * s[:, :1])[:, None], usable
+
+
+def _columns(kind: _Kind, inner: Inner, powers: tuple[int, ...], x: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(x), x, *(component_values(f, x) for f in kind.atoms(inner, powers))], 1)
+
+
 def _left(
     kind: _Kind, inner: Inner, powers: tuple[int, ...], x: np.ndarray, y: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """What the least squares leave of y, its weights, and its columns, all relative to the size of each value."""
-    columns = np.stack([np.ones_like(x), x, *(component_values(f, x) for f in kind.atoms(inner, powers))], 1)
+    columns = _columns(kind, inner, powers, x)
     if not np.all(np.isfinite(columns)):
         return np.inf, np.zeros(columns.shape[1]), columns
     size = np.abs(columns).max(0) + 1e-300

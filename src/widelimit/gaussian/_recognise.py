@@ -31,6 +31,7 @@ from widelimit.gaussian._threshold import candidates
 _HIGHEST = 16  # degree of a polynomial
 _HIGHEST_RECTIFIED = 6
 _BLOCK = 1024  # points are checked in multiples of it: few shapes, hence few compilations
+_PROBES = 64  # likewise of points where derivatives are taken
 _UNDERFLOW = 1e-290
 _SLACK = 64.0  # roundings that a value may be away from its form
 
@@ -241,8 +242,9 @@ class _Slopes:
     def __call__(self, order: int, *points: float) -> np.ndarray:
         while len(self._orders) <= order:
             self._orders.append(derivative(self._orders[-1], 0))
-        sample = probe(self._orders[order], np.array(points), self._params)
-        return np.full(len(points), np.nan) if sample is None else sample.values
+        filled = np.append(points, np.full(-len(points) % _PROBES, points[-1]))
+        sample = probe(self._orders[order], filled, self._params)
+        return np.full(len(points), np.nan) if sample is None else sample.values[: len(points)]
 
 
 Guess = Iterator[tuple[str, list[Atom]]]
