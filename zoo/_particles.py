@@ -17,9 +17,9 @@ AGREEMENT = 5e-3  # of a kernel's largest entry
 APPROXIMATE = (
     2e-2  # the same, where the recursion itself warns that it approximates (the particles keep the entries' laws)
 )
-ENOUGH = AGREEMENT / 5  # the standard error that settles it
-FIRST, LAST = 2**14, 2**20  # particles to begin and to end with
-SECONDS = 150.0  # CPU time after which no more are drawn
+ENOUGH = AGREEMENT / 4  # the standard error that settles it
+FIRST, LAST = 2**16, 2**20  # particles to begin and to end with
+SECONDS = 60.0  # CPU time after which no more are drawn
 SCORE = 5.0  # standard errors
 
 
