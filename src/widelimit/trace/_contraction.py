@@ -75,8 +75,7 @@ def _one_value(a: Leaf, b: Leaf, dims: Dims, where: str) -> tuple[Any, Any]:
         return a, place_leaf(b, None, where)
     raise Refusal(
         f"at {where}: the product of two parameters ({a.parameter.path!r} and {b.parameter.path!r}) has no rule; "
-        "apply them to a vector one after the other. (A spectral norm of a weight, by power iteration, is no average over its "
-        "entries; normalise its rows, as weight normalisation does, or divide by a number.)"
+        "apply them to a vector one after the other."
     )
 
 
