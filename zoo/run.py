@@ -92,7 +92,9 @@ def _apart(title: str, engine: str, timeout: float) -> dict:
         verdict = f"stopped after {timeout:.0f} s"
     except (json.JSONDecodeError, IndexError):
         verdict = f"the process ended with {done.returncode}: {done.stderr[-2000:]}"
-    return {"title": title, "passed": False, "verdict": verdict, "seconds": time.monotonic() - began}
+    name, _, source = title.removesuffix(")").rpartition(" (")
+    seconds = time.monotonic() - began
+    return {"title": title, "name": name, "source": source, "passed": False, "verdict": verdict, "seconds": seconds}
 
 
 def _say(result: dict, count: int, total: int, *, verbose: bool) -> None:

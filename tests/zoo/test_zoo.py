@@ -2,7 +2,7 @@
 
 import pytest
 
-from zoo import rows
+from zoo import rows, run
 from zoo._check import Result
 from zoo._row import Row, row
 from zoo._table import text
@@ -40,3 +40,11 @@ def test_the_table_says_what_failed():
     assert any(line.startswith("| a | jax | **9.00, failed** | 3.00") for line in lines)
     assert any("W stays random \\| no limit |" in line for line in lines)
     assert "1 networks of the zoo, not checked in this run: c (jax)." in lines
+
+
+def test_a_row_that_takes_too_long_stands_in_the_table():
+    found = run._apart("perceptron, NTK parametrisation (jax)", "recursion", 0.01)
+    assert not found["passed"] and found["verdict"] == "stopped after 0 s"
+    assert "| perceptron, NTK parametrisation | jax | **failed**: stopped" in text(
+        {found["title"]: found}, [found["title"]]
+    )
