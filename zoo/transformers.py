@@ -36,6 +36,24 @@ def rms_norm(x, gain):
     return gain * x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-6)
 
 
+def angles(length, size):
+    """t 100^{-i/d}: one angle for each pair of d coordinates."""
+    return np.outer(np.arange(length), 100.0 ** (-np.arange(size // 2) / (size // 2)))
+
+
+def sinusoidal(length, width):
+    """The code of Attention Is All You Need: sine and cosine in turn."""
+    turns = angles(length, width)
+    return np.stack([np.sin(turns), np.cos(turns)], -1).reshape(length, width)
+
+
+def rotary(h):
+    """(heads, tokens, d) turned by the angles of the positions (Su et al., RoFormer)."""
+    turns, half = angles(h.shape[1], h.shape[2]), h.shape[2] // 2
+    sine, cosine = (np.tile(f(turns), 2) for f in (np.sin, np.cos))
+    return h * cosine + jnp.concatenate([-h[..., half:], h[..., :half]], -1) * sine
+
+
 @row(
     "transformer encoder, pre-LayerNorm, GELU, learned positions", source="jax", x=SENTENCES, verify={"accuracy": 0.02}
 )
@@ -161,6 +179,45 @@ class Decoder(eqx.Module):
 )
 def decoder():
     return wl.from_equinox(lambda width, key: Decoder(width, 4, key))
+
+
+@row("transformer encoder, sinusoidal positions, RMSNorm", source="jax", x=SENTENCES, verify={"accuracy": 0.02})
+def sinusoidal_encoder():
+    """The code varies along the width; logits are those of one head, q·k/d, with one weight for both."""
+
+    def init(key, n):
+        names = {"embed": (VOCABULARY, n), "qk": (n, n), "v": (n, n), "up": (n, n), "down": (n, n), "head": (n, 1)}
+        return drawn(key, names)
+
+    def apply(p, ids):
+        h = p["embed"][ids] * VOCABULARY**0.5 + sinusoidal(len(ids), p["qk"].shape[0])
+        x = rms_norm(h, 1.0)
+        q, v = x @ p["qk"], x @ p["v"]
+        h = h + jax.nn.softmax(q @ q.T / q.shape[-1]) @ v
+        h = h + jax.nn.gelu(rms_norm(h, 1.0) @ p["up"]) @ p["down"]
+        return rms_norm(h, 1.0).mean(0) @ p["head"]
+
+    return wl.Network(init, apply)
+
+
+@row("causal attention, rotary positions in wide heads", source="jax", x=SHORT, limit=EXPECTATIONS, verify=WIDE_HEADS)
+def rotary_attention():
+    """The angles vary along the heads' coordinates, which grow in number with the heads."""
+
+    def init(key, n):
+        heads = {name: (n, n, n) for name in ("q", "k", "v")}
+        return drawn(key, {"embed": (VOCABULARY, n)} | heads | {"o": (n, n, n), "head": (n, 1)})
+
+    def apply(p, ids):
+        h = p["embed"][ids] * VOCABULARY**0.5
+        q, k, v = (jnp.einsum("tn,nhd->htd", h, p[name]) for name in "qkv")
+        logits = jnp.einsum("htd,hsd->hts", rotary(q), rotary(k)) / jnp.sqrt(q.shape[-1])
+        logits = jnp.where(jnp.tri(len(ids), dtype=bool), logits, -jnp.inf)
+        y = jnp.einsum("hts,hsd->htd", jax.nn.softmax(logits), v)
+        y = jnp.einsum("htd,hdn->tn", y, p["o"]) / jnp.sqrt(y.shape[0])
+        return (h + y)[-1] @ p["head"]
+
+    return wl.Network(init, apply)
 
 
 @row(
