@@ -157,7 +157,8 @@ def _collect(x: tp.Value | tp.Known, found: _Ingredients) -> None:
     if isinstance(x, tp.Profile):
         raise FusionError(
             f"at {x.where}: a nonlinearity meets a known array that varies along the width (a positional code, say); it may only "
-            "be added, multiplied, averaged and passed through a weight. Put a weight in between, or draw the array in `init`."
+            "be added, multiplied, averaged and passed through a weight. Put a weight in between, draw the array in `init`, or use "
+            '`engine="particles"`, which samples its coordinates.'
         )
     for part in _ingredients(opened(x)):
         _collect(part, found)

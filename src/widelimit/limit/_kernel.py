@@ -33,6 +33,7 @@ from widelimit.limit._read import Read
 from widelimit.limit._recursion import Recursion
 from widelimit.limit._request import complete
 from widelimit.limit._sampled import SampledKernel, sampled
+from widelimit.particles import resolving
 
 _BUDGET = 1.0  # GiB of working memory
 _FRAMES = 20  # nested calls a value of the program takes
@@ -61,7 +62,8 @@ def limit(
         widths: At least three widths at which the network is traced (shapes only) to tell what scales with the width.
         engine: "recursion": second moments by closed forms and quadrature. "particles": samples of every variable of the
             program, an independent check and a way where expectations of many Gaussians are dear; it has standard errors.
-        particles: How many samples the particle engine draws (default 2¹⁶; errors fall as one over the root).
+        particles: How many samples the particle engine draws (default 2¹⁶; errors fall as one over the root). Known arrays
+            along the width are sampled at 2¹⁴ coordinates and more: it reads such networks at multiples of the widths.
         key: Its random key, `jax.random.key(0)` if left out.
 
     Returns:
@@ -80,7 +82,7 @@ def limit(
     _check_arguments(net, accuracy)
     _check_engine(engine, particles, key)
     if engine == "particles":
-        return sampled(_read(net, example, learning_rates, widths), particles, key)
+        return sampled(_read_to_sample(net, example, learning_rates, widths), particles, key)
     kernel = Kernel(_read(net, example, learning_rates, widths), accuracy)
     kernel.check()
     for approximation in (*approximations(kernel.reading), *inaccurate(kernel.reading, accuracy)):
@@ -115,6 +117,15 @@ def _read(net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[
         if reading is None:
             raise
         raise trace.Refusal(_diverging(net, reading, learning_rates, widths)) from error
+
+
+def _read_to_sample(
+    net: Any, example: PyTree, learning_rates: trace.Rates, widths: tuple[int, ...] | None
+) -> trace.Reading:
+    """Known vectors along the width need a larger one: their coordinates are sampled, at the largest width read."""
+    reading = _read(net, example, learning_rates, widths)
+    larger = resolving(reading.output, reading.widths)
+    return reading if larger == reading.widths else _read(net, example, learning_rates, larger)
 
 
 def _readable(net: Any, example: PyTree, widths: tuple[int, ...] | None) -> trace.Reading | None:

@@ -18,6 +18,7 @@ from jax import Array
 
 from widelimit import program as tp
 from widelimit.particles import _taps
+from widelimit.particles._coordinates import at_places, places
 from widelimit.particles._gaussians import Gaussians
 from widelimit.particles._laws import entries
 from widelimit.particles._noise import Noise
@@ -70,12 +71,22 @@ class Forward:
         match v:
             case tp.Given():
                 return self._at_all_particles(v)
+            case tp.Profile():
+                return self._at_all_inputs(v)
             case tp.MatMul() | tp.Vector() | tp.Fluctuation():
                 return self._placed(v, self._gaussian(v) if is_averaged(v) else self._own_law(v, key))
         return forward(v, self.arrays, self.dtype)
 
     def _at_all_particles(self, v: tp.Given) -> Array:
         return jnp.broadcast_to(self._given(v)[:, None], (self.count, self.particles, *v.shape))
+
+    def _at_all_inputs(self, v: tp.Profile) -> Array:
+        samples = at_places(v, self._places).astype(self.dtype)
+        return jnp.broadcast_to(samples, (self.count, self.particles, *v.shape))
+
+    @functools.cached_property
+    def _places(self) -> Array:
+        return places(jax.random.fold_in(self.key, len(self.plan.steps)), self.particles)
 
     def _given(self, v: tp.Given) -> Array:
         """The known array as (inputs, *positions)."""

@@ -92,7 +92,7 @@ def pull_back(
         adjoint = adjoints.pop(id(step))
         if isinstance(step, tp.MatMul | tp.Vector | tp.Fluctuation):
             at_use(step, adjoint)
-        elif not isinstance(step, tp.Given):
+        elif not isinstance(step, tp.Given | tp.Profile):
             for operand, part in backward(step, arrays, adjoint):
                 add(adjoints, operand, part)
 

@@ -90,7 +90,7 @@ def _linear(output: tp.Value) -> list[tp.Value]:
 
 def goes_on(use: Use) -> bool:
     """Whether a derivative goes on behind a use: what it is applied to is random."""
-    return not isinstance(use, tp.Vector) and not isinstance(use.h, tp.Given)
+    return not isinstance(use, tp.Vector) and not isinstance(use.h, tp.Given | tp.Profile)
 
 
 def family(use: Use) -> Hashable:
