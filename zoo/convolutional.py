@@ -123,6 +123,31 @@ def convnext_block():
     )
 
 
+@row("MobileNet, depthwise, ReLU, pointwise", source="jax", x=IMAGES, limit={"accuracy": 1e-3})
+def mobilenet():
+    """Howard et al., MobileNets (2017), in NTK parametrisation: the filter is followed by its activation at once."""
+
+    def apply(p, x):
+        n = len(p["out"])
+        h = conv(x, p["stem"]) / 12**0.5
+        h = jax.nn.relu(conv(h, p["depthwise"], groups=n) / 3 + 0.1 * p["shift"])
+        h = jax.nn.relu(h @ p["pointwise"] * (2 / n) ** 0.5)
+        return h.mean((0, 1)) @ p["out"] / n**0.5
+
+    def init(key, n):
+        shapes = {
+            "stem": (2, 2, 3, n),
+            "depthwise": (3, 3, 1, n),
+            "shift": (n,),
+            "pointwise": (n, n),
+            "out": (n, 1),
+        }
+        keys = jax.random.split(key, len(shapes))
+        return {name: jax.random.normal(k, s) for k, (name, s) in zip(keys, shapes.items(), strict=True)}
+
+    return wl.Network(init, apply)
+
+
 @row("max pooling", source="jax", x=IMAGES, approximate=True)
 def max_pooling():
     def apply(p, x):
