@@ -5,6 +5,7 @@ from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._deferred import Deferred, deferring
 from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
 from widelimit.gaussian._expect import Description, describe, expect
+from widelimit.gaussian._filtered import Filtered, describe_filtered, expect_filtered
 from widelimit.gaussian._jumps import jumps
 from widelimit.gaussian._kinks import values_at
 from widelimit.gaussian._landscape import has_steps, is_own_derivative
@@ -19,6 +20,7 @@ __all__ = [
     "ONE",
     "Deferred",
     "Description",
+    "Filtered",
     "Joint",
     "Pointwise",
     "after_vmap",
@@ -26,7 +28,9 @@ __all__ = [
     "deferring",
     "derivative",
     "describe",
+    "describe_filtered",
     "expect",
+    "expect_filtered",
     "has_kink",
     "has_steps",
     "is_nonnegative",

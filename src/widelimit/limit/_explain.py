@@ -11,6 +11,7 @@ from widelimit import gaussian, trace
 from widelimit import program as tp
 from widelimit.limit._filters import linear_in_filters
 from widelimit.limit._fuse import fused, one_function, opened
+from widelimit.limit._given_filter import Filtered, filtered
 from widelimit.limit._positions import moves_only
 
 
@@ -120,9 +121,17 @@ def _nonlinear_parts(v: tp.Value) -> list[tp.Value]:
 
 def _explained(factors: tuple[tp.Value, ...], accuracy: float) -> Explained:
     where, names = factors[0].where, " ".join(dict.fromkeys(" ".join(map(operations, factors)).split()))
+    if (found := given(factors)) is not None:
+        name, rule, error = gaussian.describe_filtered(found.phi, len(found.taps), accuracy)
+        return Explained(where, names, 2 * len(found.taps), name, rule, error)
     phi = fused(factors)
     described = gaussian.describe(phi.phi, accuracy=accuracy)
     return Explained(where, names, len(phi.bases), described.name, described.rule, described.error)
+
+
+def given(factors: tuple[tp.Value, ...]) -> Filtered | None:
+    """A function of one Gaussian given a filter."""
+    return filtered(factors[0]) if len(factors) == 1 else None
 
 
 def operations(value: tp.Value) -> str:
@@ -147,13 +156,14 @@ class ApproximationWarning(UserWarning):
 def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
     """Nonlinearities of several dependent Gaussians whose integration rule does not reach the accuracy."""
     groups = _integrated(reading.output)
-    coupled = [_explained(factors, accuracy) for factors in groups if len(fused(factors).bases) > 1]
+    coupled = [_explained(f, accuracy) for f in groups if given(f) is not None or len(fused(f).bases) > 1]
     return [f"accuracy {accuracy:g} is not reached: {e}" for e in coupled if e.error > accuracy]
 
 
 def watched(reading: trace.Reading) -> list[tuple[gaussian.Pointwise, str]]:
     """The functions of one Gaussian that are integrated, and where they stand: what they miss shows when it is computed."""
-    found = [(fused(f), f) for v in outermost(reading.output) for f in independent_factors(v)]
+    groups = [f for v in outermost(reading.output) for f in independent_factors(v)]
+    found = [(fused(f), f) for f in groups if given(f) is None]
     single = {phi.phi: f[0].where for phi, f in found if len(phi.bases) == 1}
     return [(phi, where) for phi, where in single.items() if gaussian.describe(phi).error != 0]
 

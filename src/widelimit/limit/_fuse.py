@@ -126,17 +126,17 @@ class _Ingredients:
 
 def base_of(value: tp.Value) -> tp.Value:
     """A Gaussian value without its numerical factor and shift: x and 1.702 x have one base."""
-    if isinstance(value, tp.Scaled) and _number(value.known) is not None:
+    if isinstance(value, tp.Scaled) and number_of(value.known) is not None:
         return base_of(value.h)
     if isinstance(value, tp.Sum):
         random = [t for t in value.terms if not isinstance(t, tp.Given)]
-        numbers = [t for t in value.terms if isinstance(t, tp.Given) and _number(t.known) is not None]
+        numbers = [t for t in value.terms if isinstance(t, tp.Given) and number_of(t.known) is not None]
         if len(random) == 1 and len(numbers) == len(value.terms) - 1:
             return base_of(random[0])
     return value
 
 
-def _number(known: tp.Known) -> Any:
+def number_of(known: tp.Known | tp.Value) -> Any:
     """The number that a constant is everywhere."""
     if isinstance(known, tp.Constant) and known.value.size and np.all(known.value == known.value.flat[0]):
         return known.value.flat[0]
@@ -145,7 +145,7 @@ def _number(known: tp.Known) -> Any:
 
 def _collect(x: tp.Value | tp.Known, found: _Ingredients) -> None:
     if isinstance(x, tp.Known):
-        if _number(x) is None:
+        if number_of(x) is None:
             found.params.setdefault(id(x), x)
         return
     if isinstance(x, tp.Given):
@@ -249,7 +249,7 @@ def _compute(x: tp.Value | tp.Known, done: dict[int, Any], dtype: Any) -> Any:
 
     match x:
         case tp.Constant():
-            return _number(x)
+            return number_of(x)
         case tp.Given():
             return of(x.known)
         case tp.Scaled():
@@ -266,6 +266,12 @@ def _compute(x: tp.Value | tp.Known, done: dict[int, Any], dtype: Any) -> Any:
         case tp.Image() | tp.Depthwise():
             return of(opened(x))
     raise FusionError(f"at {x.where}: {type(x).__name__} inside a nonlinearity")
+
+
+def function_of(value: tp.Value, base: tp.Value) -> gaussian.Pointwise:
+    """A chain as a function of one value in it, whatever that is, and of numbers."""
+    phi = _function((value,), _Ingredients({id(base): base}, {}, {}, {}))
+    return shared(gaussian.Pointwise(phi, 1, label=_label(value)), 0)
 
 
 def _label(x: tp.Value) -> str:

@@ -25,6 +25,7 @@ from widelimit import program as tp
 from widelimit.limit._difference import Gap, gap_of, is_positive, second_moments
 from widelimit.limit._filters import has_filter, linear_in_filters, moment_of, split_for_filters, through_filter
 from widelimit.limit._fuse import Fused, fused, one_function, opened
+from widelimit.limit._given_filter import both_filtered, given_filter
 from widelimit.limit._images import split_for_maps, through_maps
 from widelimit.limit._labels import diagonal_of, into, outer, right_into
 from widelimit.limit._profiles import mean_of, profiled
@@ -251,6 +252,8 @@ class Recursion:
     def _group(self, left: list[tp.Value], right: list[tp.Value], r: Request) -> Array | None:
         if max(len(left), len(right)) == 1 and all(map(linear_in_filters, (*left, *right))):
             return moment_of(self, left, right, r)
+        if (found := both_filtered(left, right)) is not None:
+            return given_filter(self, *found, r)
         phi, psi = fused(tuple(left)), fused(tuple(right))
         if max(len(phi.bases), len(psi.bases)) > 1 and (split := _expandable(left, right)) is not None:
             return self._distributed(split, left, right, r)
