@@ -31,10 +31,7 @@ from widelimit.gaussian._pointwise import Joint, Pointwise, derivative
 
 _CHUNK = 512
 _PIECE = 4096  # nodes that errors are measured at together
-_LAWS = (
-    (1.0, 0.5),
-    (2.0, 0.75),
-)  # as in `_rules`: variance, and correlation between the sides, at which errors are measured
+_LAWS = ((1.0, 0.5), (2.0, 2.0))  # variance, and rank beside the taps, of the model laws at which errors are measured
 
 
 class Filtered(NamedTuple):
@@ -181,8 +178,9 @@ def _choose(phi: Pointwise, psi: Pointwise, taps: int, accuracy: float) -> tuple
 def _spread(phi: Pointwise, psi: Pointwise, size: int, taps: int, accuracy: float) -> float:
     """The standard error of independent shifts, beside √(E[φφ] E[ψψ]) of equal sides."""
     errors = []
-    for variance, rho in _LAWS:
-        law, equal = (_model(variance, r, taps) for r in (rho, 1.0))
+    for number, (variance, rank) in enumerate(_LAWS):
+        law = _model(taps, number, variance, math.ceil(rank * taps))
+        equal = law._replace(cross=law.left, right=law.left)
         for fn in (_value, _by_filter):
             at = partial(_concretely, fn, size=size, accuracy=accuracy)
             scale = math.sqrt(abs(at(phi, phi, equal).mean() * at(psi, psi, equal).mean())) + 1e-300
@@ -200,7 +198,9 @@ def _concretely(fn: Any, phi: Pointwise, psi: Pointwise, law: Filtered, *, size:
     return np.concatenate(parts)[: len(nodes)]
 
 
-def _model(variance: float, rho: float, taps: int) -> Filtered:
-    """Correlations of a quarter within a side; between the sides those times ρ."""
-    inside = variance * (0.75 * np.eye(taps) + 0.25)
-    return Filtered(1 / taps, inside, rho * inside, inside, (0.0, 0.0, 0.0), (None, None))
+def _model(taps: int, seed: int, variance: float, rank: int) -> Filtered:
+    """Windows of random moments: were H, X and H' multiples of each other, V would be one of wᵀHw, which the nodes have exactly."""
+    root = np.random.default_rng(seed).normal(size=(2 * taps, rank))
+    moments = variance / rank * root @ root.T
+    blocks = moments[:taps, :taps], moments[:taps, taps:], moments[taps:, taps:]
+    return Filtered(1 / taps, *blocks, (0.0, 0.0, 0.0), (None, None))
