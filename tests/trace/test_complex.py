@@ -66,6 +66,7 @@ def test_the_steps_of_a_loop_share_an_exponential():
     assert names.count("cos") == names.count("sin") == 1
 
 
+@pytest.mark.slow
 def test_powers_of_an_exponential_are_exponentials():
     """E[Re(λ² z) Re(λ² z)'] = E[|λ|⁴] K for λ = e^{−0.3 (1 + i)ν}: E[e^{−1.2ν}] = e^{0.72}."""
     found = nngp(lambda p, z: (jnp.exp(-0.3 * (1 + 1j) * p["nu"]) ** 2 * z).real.mean(0))
