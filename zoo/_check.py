@@ -23,7 +23,7 @@ class Result:
     """What was found. `passed` is the verdict; `bias` is the exponent of mean - limit in the width.
 
     `compile_seconds` (from the code to the first kernel of the row's inputs) and `pair_seconds` (a pair of the second
-    one) are CPU time of all threads, and so is `cpu_seconds`, of the whole row; `seconds` is wall time.
+    one) are CPU time of all threads, `seconds` is wall time.
     """
 
     title: str
@@ -42,7 +42,6 @@ class Result:
     compile_seconds: float | None = None
     pair_seconds: float | None = None
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -60,7 +59,6 @@ def check(title: str, row: Row) -> Result:
         row.source,
         primitives=_primitives(row),
         seconds=time.perf_counter() - began,
-        cpu_seconds=time.process_time(),
         **found,
     )
 

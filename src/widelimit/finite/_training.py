@@ -213,15 +213,12 @@ def _members(
     job, together = how
     base = jax.random.fold_in(key, job.width)
     parts = []
-    for first in _watched(range(0, members, together), job.width, progress):
+    starts = range(0, members, together)
+    for first in bar(starts, unit="chunk", desc=f"training at width {job.width}") if progress else starts:
         numbers = jnp.arange(first, min(first + together, members))
         parts.append(jax.tree.map(np.asarray, _courses(job, base, numbers, data, jnp.asarray(batches))))
     values, ntk = (None if part[0] is None else np.concatenate(part) for part in zip(*parts, strict=True))
     return values, ntk
-
-
-def _watched(chunks: range, width: int, progress: bool) -> Any:
-    return bar(chunks, unit="chunk", desc=f"training at width {width}") if progress else chunks
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,7 +1,6 @@
 """Slow rules left out of a program that is compiled: it says, when it is run, whether they would have been needed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import jax
 from jax import Array, lax
@@ -21,11 +20,9 @@ class Deferred:
 _current = jax.make_user_context(default_value=None)
 
 
-@contextmanager
-def deferring(deferred: Deferred | None) -> Iterator[None]:
+def deferring(deferred: Deferred | None) -> AbstractContextManager:
     """Trace programs without the slow rules; with them for `None`."""
-    with _current(deferred):
-        yield
+    return _current(deferred)
 
 
 def deferred() -> Deferred | None:

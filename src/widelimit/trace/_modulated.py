@@ -71,22 +71,27 @@ def _made(step: Step, operands: list[Any]) -> Any | None:
         if isinstance(one, Modulated) and (number := scalar(other)) is not None:
             return dataclasses.replace(one, leaf=rescaled(one.leaf, number))
     for one, other in ((x, y), (y, x)):
-        leaf = one.leaf if isinstance(one, Modulated) else one
+        leaf = _leaf_of(one)
         if isinstance(leaf, Leaf) and _is_factor(other, leaf, step.where):
             return Modulated(leaf, (*(one.factors if isinstance(one, Modulated) else ()), other))
     return None
 
 
+def _leaf_of(x: Any) -> Any:
+    """A parameter without its factors."""
+    return x.leaf if isinstance(x, Modulated) else x
+
+
 def _with_dimensions(x: Any, other: Any) -> Any:
     """A number beside a parameter (a norm of the whole of it), as an array with the parameter's dimensions."""
-    leaf = other.leaf if isinstance(other, Modulated) else other
+    leaf = _leaf_of(other)
     if isinstance(x, Det) and not x.layout and isinstance(leaf, Leaf):
         return dataclasses.replace(x, layout=((),) * len(leaf.labels))
     return x
 
 
 def _divided(step: Step, x: Any, y: Any) -> Any | None:
-    leaf = x.leaf if isinstance(x, Modulated) else x
+    leaf = _leaf_of(x)
     if (
         not isinstance(leaf, Leaf)
         or not isinstance(y, Det)
