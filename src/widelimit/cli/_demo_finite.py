@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 from numpy import ndarray
 
+from widelimit._progress import bar
 from widelimit.limit import Kernel
 from widelimit.network import Network
 
@@ -18,7 +19,6 @@ from ._demo_data import Images
 from ._demo_settings import Settings
 from ._descent import Descent, outputs, train
 from ._regression import accuracy
-from ._stages import watched
 
 
 class Scores(NamedTuple):
@@ -93,7 +93,7 @@ def _trained(
     init, rates, count = jax.jit(net.init, static_argnums=1), kernel.rates(width), settings.networks_at(width)
     results = []
     for number in range(count):
-        watch = partial(watched, name=f"width {width:>4}, network {number + 1} of {count}", unit="step")
+        watch = partial(bar, desc=f"width {width:>4}, network {number + 1} of {count}", unit="step")
         start = init(jax.random.fold_in(base, number), width)
         results.append(_outputs(net, start, data, descent, partial(train, rates=rates, watch=watch)))
     return results

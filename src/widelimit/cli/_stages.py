@@ -1,12 +1,9 @@
 """Stages of a long command: announced, timed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import fill
 from time import perf_counter
-from typing import Any
-
-from widelimit._progress import bar
 
 
 class Stages:
@@ -38,8 +35,3 @@ def say(text: str = "") -> None:
 def explain(text: str) -> None:
     """Say a paragraph, in lines that a terminal holds."""
     say(fill(text, 100))
-
-
-def watched(items: Iterable, *, name: str, unit: str) -> Any:
-    """The items, with a progress bar."""
-    return bar(items, desc=name, unit=unit)
