@@ -201,9 +201,7 @@ def flax_gru_truncated():
 
 @row("LSTM cell", source="flax.nnx", x=SHORT, approximate=True)
 def flax_lstm():
-    # orthogonal matrices, which have the same limit, stand in the GRU: drawing many by QR hangs XLA on two cores
-    laws = {"kernel_init": NORMAL, "recurrent_kernel_init": NORMAL}
-    return wl.from_flax(lambda width, rngs: Recurrent(nnx.LSTMCell, width, rngs, **laws))
+    return wl.from_flax(lambda width, rngs: Recurrent(nnx.LSTMCell, width, rngs, kernel_init=NORMAL))
 
 
 class Bidirectional(nnx.Module):

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from widelimit._progress import bar
+from widelimit._threads import one_blas_thread
 
 from . import _check
 from ._jacobian import contraction, products
@@ -17,7 +18,7 @@ from ._outputs import kept, over
 from ._parameters import by_path, trained
 from ._plan import Sizes, measure, plan
 
-_CHUNK = 32  # draws between two steps of the progress bar
+_CHUNK = 32  # draws, at most, between two steps of the progress bar
 
 
 class Family(NamedTuple):
@@ -43,6 +44,7 @@ class Draws(NamedTuple):
     ntk: Float[Array, "draws n1 n2 ..."]
 
 
+@one_blas_thread()
 def ensemble(
     net: Any,
     x1: PyTree,
@@ -80,7 +82,7 @@ def sampler(
     together, method = _together(family, base, (x1, x2), memory)
 
     def sample(start: int, stop: int) -> Iterator[Draws]:
-        for first in range(start, stop, _CHUNK):
+        for first in range(start, stop, together):
             # the last chunk is drawn whole and cut, so that one compilation serves all
             drawn = _chunk((family, method, together), base, first, x1, None if x2 is x1 else x2)
             yield Draws(*(np.asarray(part)[: stop - first] for part in drawn))
@@ -91,10 +93,14 @@ def sampler(
 @partial(jax.jit, static_argnums=0)
 def _chunk(how: tuple[Family, Callable, int], base: PRNGKeyArray, first: Array, x1: PyTree, x2: PyTree | None) -> Draws:
     family, method, together = how
-    numbers = first + jnp.arange(_CHUNK)
-    return jax.lax.map(
-        lambda i: _draw(family, method, jax.random.fold_in(base, i), x1, x2), numbers, batch_size=together
-    )
+    keys = jax.vmap(partial(jax.random.fold_in, base))(first + jnp.arange(together))
+    # on a CPU one after the other: many streams of random numbers at once take XLA twice as long to compile
+    each = jax.lax.map if jax.default_backend() == "cpu" else _vmapped
+    return jax.vmap(lambda drawn: _kernels(family, method, drawn, x1, x2))(each(partial(_parameters, family), keys))
+
+
+def _vmapped(function: Callable, xs: PyTree) -> PyTree:
+    return jax.vmap(function)(xs)
 
 
 def parameters(family: Family, key: PRNGKeyArray) -> int:
@@ -104,8 +110,8 @@ def parameters(family: Family, key: PRNGKeyArray) -> int:
     return sum(sizes.values()) + family.copies * sum(sizes[path] for path in family.readout)
 
 
-def _draw(family: Family, method: Callable, key: PRNGKeyArray, x1: PyTree, x2: PyTree | None) -> Draws:
-    params, readouts = _parameters(family, key)
+def _kernels(family: Family, method: Callable, drawn: tuple, x1: PyTree, x2: PyTree | None) -> Draws:
+    params, readouts = drawn
     split = trained(params, dict(family.rates))
     arrange = over(family.replica_axes)
     apply = family.net.apply
@@ -174,7 +180,7 @@ def _together(family: Family, key: PRNGKeyArray, sides: tuple, memory: float | i
 
 
 def _power_of_two(most: int) -> int:
-    """The largest that divides a chunk: a remainder would be compiled apart."""
+    """The largest up to a chunk: rounds of draws that are powers of two are then filled."""
     return 2 ** min(max(most, 1).bit_length() - 1, _CHUNK.bit_length() - 1)
 
 

@@ -32,10 +32,10 @@ class Traced(NamedTuple):
 
 def readout(net: Any, width: int, key: PRNGKeyArray, example: PyTree) -> tuple[str, ...]:
     """Paths of leaves drawn apart from all others in which, together, the output is affine and not constant."""
-    params = jax.jit(net.init, static_argnums=1)(key, width)
+    params = _once(lambda: net.init(key, width))()
     leaves, structure = by_path(params), jax.tree.structure(params)
 
-    @jax.jit
+    @_once
     def scaled(factors: Mapping[str, Any]) -> PyTree:
         changed = [factors[path] * leaf if path in factors else leaf for path, leaf in leaves.items()]
         return net.apply(structure.unflatten(changed), example)
@@ -46,6 +46,11 @@ def readout(net: Any, width: int, key: PRNGKeyArray, example: PyTree) -> tuple[s
         if all(_affine(scaled, apart, paths) for paths in ((path,), (*chosen, path))):
             chosen = (*chosen, path)
     return chosen
+
+
+def _once(function: Callable) -> Callable:
+    """Compiled for a few runs: quickly, not into fast code."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _affine(scaled: Callable, apart: list[str], paths: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from widelimit._progress import bar
+from widelimit._threads import one_blas_thread
 
 from . import _check
 from ._jacobian import contraction, products
@@ -83,6 +84,7 @@ class _Data(NamedTuple):
         return tuple(0 if side is None else jax.tree.leaves(side)[0].shape[0] for side in (self.tangent, second))
 
 
+@one_blas_thread()
 def train(
     net: Any,
     x: PyTree,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 from numpy import ndarray
 
+from widelimit._threads import one_blas_thread
 from widelimit.limit import limit
 
 from . import _check, _statistics
@@ -24,6 +25,7 @@ _CALL = "`verify(net, x1)`"
 _ROUNDING = 1e-5  # of the kernel's scale: below it, a float32 mean's difference from the limit says nothing
 
 
+@one_blas_thread()
 def verify(
     net: Any,
     x1: PyTree,
