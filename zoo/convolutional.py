@@ -409,7 +409,8 @@ class Upsampled(eqx.Module):
         return self.head(x.mean(-1))
 
 
-@row("transposed convolution", source="equinox", x=SIGNALS, approximate=True)
+# a uniform law summed over six entries of the input: the particles keep it, Gaussian ones are 2 % away
+@row("transposed convolution", source="equinox", x=SIGNALS, limit={"engine": "particles", "particles": 2**18})
 def upsampled():
     return wl.from_equinox(lambda width, key: Upsampled(width, key=key))
 

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """One thread for LAPACK: the matrices of an initialiser are small (QR of orthogonal weights), its draws many.
+    """One thread for LAPACK: the matrices of a network are small (QR of orthogonal weights), its draws many.
 
     The threads of OpenBLAS, which XLA's LAPACK calls on a CPU, wait for each other by spinning. Where other programs
     keep the cores busy, a QR of 128 rows then takes 0.6 s instead of 0.6 ms, and on idle cores twice the time.

@@ -17,7 +17,6 @@ from jaxtyping import PyTree
 
 from widelimit import program as tp
 from widelimit import trace
-from widelimit._threads import one_blas_thread
 from widelimit.limit._explain import (
     ApproximationWarning,
     Explanation,
@@ -40,7 +39,6 @@ _BUDGET = 1.0  # GiB of working memory
 _FRAMES = 20  # nested calls a value of the program takes
 
 
-@one_blas_thread()
 def limit(
     net: Any,
     example: PyTree,

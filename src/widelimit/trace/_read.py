@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from widelimit import program as tp
+from widelimit._threads import one_blas_thread
 from widelimit.trace._abstract import (
     Concrete,
     Det,
@@ -61,7 +62,7 @@ class Reading:
 
 def read(network: Any, example: Any, learning_rates: Rates, widths: Sequence[int] | None) -> Reading:
     """Trace the network at the widths and read the traces in step."""
-    with tracing(checked_widths(widths)):
+    with tracing(checked_widths(widths)), one_blas_thread():
         return _read(network, _example_shapes(example), learning_rates)
 
 
