@@ -43,6 +43,26 @@ def test_two_engines_agree(name):
     assert np.all(difference < 5 * error + 1e-3)
 
 
+def normalised_positions():
+    """Positions over the root of their mean square, the readout frozen."""
+
+    def apply(p, x):
+        h = x @ p["w"] / 2
+        return readout(p, jnp.tanh(h * jax.lax.rsqrt((h * h).mean(0) + 1)))
+
+    return wl.Network(drawn(lambda n: {"w": (4, n), "v": (n, 1)}), apply)
+
+
+def test_two_inputs_of_normalised_positions():
+    """XLA of JAX 0.10 merges unequal instructions here, unless kept from it: a third too much at the last positions."""
+    x = jax.random.normal(jax.random.key(0), (2, 6, 4), jnp.float32)
+    net, rates = normalised_positions(), {"learning_rates": {"v": 0.0}}
+    exact = wl.limit(net, x[0], accuracy=1e-3, **rates).ntk(x, x)
+    kernel = wl.limit(net, x[0], engine="particles", particles=2**14, **rates)
+    z = (kernel.ntk(x, x) - exact) / kernel.errors(x, x).ntk
+    assert np.abs(z).max() < 6
+
+
 def one_layer(init=None):
     def apply(p, x):
         return readout(p, relu(x @ p["w"] / 2 + p["b"]))

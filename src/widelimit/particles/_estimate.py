@@ -31,6 +31,8 @@ _SMALLEST = 512  # particles of a batch, whose bias falls as one over their numb
 _TOGETHER = 32  # inputs that fit into the memory with the smallest batches at least
 _JUMP = 0.05  # of a function's size: what its derivative may miss of its difference quotients
 _ROWS = 2048  # of the largest matrix whose root is taken, or two inputs
+# XLA of JAX 0.10 merges what is not equal in some of these programs (an rsqrt over positions, two inputs); that of 0.12 does not
+_COMPILER = {"xla_disable_hlo_passes": "cse"} if jax.__version_info__ < (0, 12) else None
 
 
 class Sampled(NamedTuple):
@@ -113,7 +115,7 @@ class Particles:
 
     @functools.cached_property
     def _batch(self) -> Any:
-        return jax.jit(self._one_batch, static_argnums=(2, 3))
+        return jax.jit(self._one_batch, static_argnums=(2, 3), compiler_options=_COMPILER)
 
     def _one_batch(self, key: Array, inputs: list[Array], size: int, tangent: bool) -> Any:
         floats = [a.dtype for a in inputs if is_real(a)]
