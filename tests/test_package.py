@@ -72,9 +72,9 @@ def test_version_is_the_installed_one():
     assert widelimit.__version__ == version("widelimit")
 
 
-def test_core_requires_three_packages():
+def test_core_requires_few_packages():
     core = {line.partition(">")[0].strip() for line in requires("widelimit") if "extra ==" not in line}
-    assert core == {"jax", "numpy", "jaxtyping"}
+    assert core == {"jax", "numpy", "jaxtyping", "threadpoolctl"}
 
 
 def test_package_is_marked_typed():
