@@ -8,7 +8,7 @@ from jax import lax
 
 import widelimit as wl
 from zoo._inputs import unit
-from zoo._row import row
+from zoo._row import KEEPING_LAWS, row
 
 IMAGES = unit(2, 4, 4, 3)
 CHANNELS_FIRST = unit(2, 3, 4, 4)
@@ -409,8 +409,7 @@ class Upsampled(eqx.Module):
         return self.head(x.mean(-1))
 
 
-# a uniform law summed over six entries of the input: the particles keep it, Gaussian ones are 2 % away
-@row("transposed convolution", source="equinox", x=SIGNALS, limit={"engine": "particles", "particles": 2**18})
+@row("transposed convolution", source="equinox", x=SIGNALS, limit=KEEPING_LAWS)
 def upsampled():
     return wl.from_equinox(lambda width, key: Upsampled(width, key=key))
 

@@ -8,7 +8,7 @@ from flax import nnx
 
 import widelimit as wl
 from zoo._inputs import normal
-from zoo._row import row
+from zoo._row import KEEPING_LAWS, row
 
 SEQUENCES = normal(2, 4, 3)
 SHORT = normal(2, 3, 3)
@@ -176,8 +176,7 @@ class Recurrent(nnx.Module):
         return self.out(self.rnn(x[None])[0, -1])
 
 
-# truncated normal weights of three inputs: the particles keep their law, Gaussian ones are 2 to 3 % away
-@row("RNN cell", source="flax.nnx", x=SEQUENCES, limit={"engine": "particles", "particles": 2**18})
+@row("RNN cell", source="flax.nnx", x=SEQUENCES, limit=KEEPING_LAWS)
 def flax_simple():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.SimpleCell, width, rngs))
 
@@ -194,7 +193,7 @@ def flax_gru():
     "GRU cell, truncated normal law of the input weights",
     source="flax.nnx",
     x=SHORT,
-    limit={"engine": "particles", "particles": 2**18},
+    limit=KEEPING_LAWS,
 )
 def flax_gru_truncated():
     return wl.from_flax(lambda width, rngs: Recurrent(nnx.GRUCell, width, rngs))
@@ -215,7 +214,7 @@ class Bidirectional(nnx.Module):
         return self.out(self.rnn(x[None])[0].mean(0))
 
 
-@row("RNN cell, bidirectional", source="flax.nnx", x=SEQUENCES, limit={"engine": "particles", "particles": 2**18})
+@row("RNN cell, bidirectional", source="flax.nnx", x=SEQUENCES, limit=KEEPING_LAWS)
 def flax_bidirectional():
     return wl.from_flax(Bidirectional)
 

@@ -7,7 +7,7 @@ from flax import nnx
 
 import widelimit as wl
 from zoo._inputs import unit
-from zoo._row import row
+from zoo._row import KEEPING_LAWS, row
 
 POINTS = unit(3, 4, 3)
 
@@ -51,8 +51,7 @@ class Equivariant(eqx.Module):
         return self.head(jax.nn.gelu(jax.vmap(self.inner)(h)).sum(0))
 
 
-# uniform weights of three inputs: the particles keep their law, Gaussian ones are 4 % away
-@row("equivariant DeepSets", source="equinox", x=POINTS, limit={"engine": "particles", "particles": 2**18})
+@row("equivariant DeepSets", source="equinox", x=POINTS, limit=KEEPING_LAWS)
 def equivariant():
     return wl.from_equinox(lambda width, key: Equivariant(width, key=key))
 
