@@ -95,12 +95,9 @@ def _chunk(how: tuple[Family, Callable, int], base: PRNGKeyArray, first: Array, 
     family, method, together = how
     keys = jax.vmap(partial(jax.random.fold_in, base))(first + jnp.arange(together))
     # on a CPU one after the other: many streams of random numbers at once take XLA twice as long to compile
-    each = jax.lax.map if jax.default_backend() == "cpu" else _vmapped
-    return jax.vmap(lambda drawn: _kernels(family, method, drawn, x1, x2))(each(partial(_parameters, family), keys))
-
-
-def _vmapped(function: Callable, xs: PyTree) -> PyTree:
-    return jax.vmap(function)(xs)
+    at_once = None if jax.default_backend() == "cpu" else together
+    drawn = jax.lax.map(partial(_parameters, family), keys, batch_size=at_once)
+    return jax.vmap(lambda each: _kernels(family, method, each, x1, x2))(drawn)
 
 
 def parameters(family: Family, key: PRNGKeyArray) -> int:
