@@ -225,7 +225,10 @@ def _members(
 
 @partial(jax.jit, static_argnums=0)
 def _courses(job: _Job, base: Array, numbers: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
-    return jax.vmap(lambda i: _course(job, jax.random.fold_in(base, i), data, batches))(numbers)
+    course = lambda i: _course(job, jax.random.fold_in(base, i), data, batches)  # noqa: E731
+    if len(numbers) == 1:  # products of stacks of matrices take XLA on a CPU twice as long, even where the stack is of one
+        return jax.tree.map(lambda record: record[None], course(numbers[0]))
+    return jax.vmap(course)(numbers)
 
 
 def _course(job: _Job, key: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
@@ -238,33 +241,42 @@ def _course(job: _Job, key: Array, data: _Data, batches: Array) -> tuple[Array, 
         outputs = jax.vmap(partial(job.net.apply, split.merge(leaves)))(x)
         return jnp.sum(jax.vmap(job.loss)(outputs, y))
 
-    def step(state: tuple[dict, dict], batch: Array) -> tuple[tuple[dict, dict], None]:
+    def step(state: _State, batch: Array) -> tuple[_State, None]:
         leaves, velocity = state
         x, y = (data.x, data.y) if not batch.size else jax.tree.map(lambda a: a[batch], (data.x, data.y))
-        moved = {p: _moved(job.steps, velocity[p], g) for p, g in jax.grad(objective)(leaves, x, y).items()}
-        new = {p: (leaves[p] + split.rates[p] * change).astype(leaves[p].dtype) for p, (change, _) in moved.items()}
-        return (new, {p: v for p, (_, v) in moved.items()}), None
+        moves, velocity = _moved(job.steps, velocity, jax.grad(objective)(leaves, x, y))
+        return ({p: (leaves[p] + split.rates[p] * moves[p]).astype(leaves[p].dtype) for p in moves}, velocity), None
 
-    def segment(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], Array]:
+    def segment(state: _State, batches: Array) -> tuple[_State, Array]:
         state, _ = jax.lax.scan(step, state, batches)
         return state, _values(job, split, state[0], data)
 
-    def stretch(state: tuple[dict, dict], batches: Array) -> tuple[tuple[dict, dict], tuple[Array, Array | None]]:
+    def stretch(state: _State, batches: Array) -> tuple[_State, tuple[Array, Array | None]]:
         state, values = jax.lax.scan(segment, state, batches)
         return state, (values, _ntk(job, split, state[0], data))
 
-    resting = jax.tree.map(jnp.zeros_like, start)
-    _, (values, ntk) = jax.lax.scan(stretch, (start, resting), batches)
+    _, (values, ntk) = jax.lax.scan(stretch, (start, _resting(job.steps, start)), batches)
     records = values.reshape(-1, *values.shape[2:]), ntk
     first = _values(job, split, start, data), _ntk(job, split, start, data)
     return jax.tree.map(lambda a, rest: jnp.concatenate([a[None], rest]), first, records)
 
 
-def _moved(steps: tuple[float, float, float], velocity: Array, gradient: Array) -> tuple[Array, Array]:
-    """The step and the velocity: v ← β v + g, then −η v, or −η (g + β v) where it looks ahead."""
+_State = tuple[dict[str, Array], dict[str, Array]]  # parameters and velocities
+
+
+def _resting(steps: tuple[float, float, float], leaves: dict[str, Array]) -> dict[str, Array]:
+    """The velocities at the start; none where β = 0, as there the gradient is all that moves."""
+    return jax.tree.map(jnp.zeros_like, leaves) if steps[1] else {}
+
+
+def _moved(
+    steps: tuple[float, float, float], velocity: dict[str, Array], gradients: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The steps and the velocities: v ← β v + g, then −η v, or −η (g + β v) where it looks ahead."""
     lr, beta, ahead = steps
-    velocity = beta * velocity + gradient
-    return -lr * ((gradient + beta * velocity) if ahead else velocity), velocity
+    now = {p: beta * v + gradients[p] for p, v in velocity.items()}
+    along = {p: (g + beta * now[p]) if ahead else now.get(p, g) for p, g in gradients.items()}
+    return {p: -lr * g for p, g in along.items()}, now
 
 
 def _values(job: _Job, split: Any, leaves: dict, data: _Data) -> Array:

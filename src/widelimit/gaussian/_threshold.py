@@ -31,13 +31,15 @@ def candidates(phi: Pointwise, points: np.ndarray, sample: Sample) -> Iterator[f
         for s in (slice(low - _SIDE, low), slice(high, high + _SIDE))
     )
     width = x[high - 1] - x[low]
-    jump = _clean(above - below)
-    for _ in range(_ORDER - 1):
-        for root in np.atleast_1d(jump.roots()):
-            if abs(root.imag) < 1e-9 and abs(root.real) <= width:
-                yield from _neat(float(root.real + centre))
-        jump = jump.deriv()
+    for root in _roots(_clean(above - below)):
+        if abs(root.imag) < 1e-9 and abs(root.real) <= width:
+            yield from _neat(float(root.real + centre))
     yield from _neat(_step(phi, x[low], x[high - 1]))
+
+
+def _roots(jump: np.polynomial.Polynomial) -> np.ndarray:
+    """Of the derivatives, the highest first: a multiple root is lost to rounding by half its digits, but not in them."""
+    return np.concatenate([jump.deriv(k).roots() for k in reversed(range(_ORDER - 1))])
 
 
 def _clean(p: np.polynomial.Polynomial) -> np.polynomial.Polynomial:

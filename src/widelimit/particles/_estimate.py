@@ -15,6 +15,7 @@ from jax import Array
 
 from widelimit import program as tp
 from widelimit import trace
+from widelimit._threads import one_blas_thread
 from widelimit.particles._backward import Backward
 from widelimit.particles._forward import Forward
 from widelimit.particles._noise import Noise
@@ -64,6 +65,7 @@ class Particles:
     def plan(self) -> Plan:
         return plan(self.reading)
 
+    @one_blas_thread()
     def estimate(self, first: list[Array], second: list[Array] | None = None, *, tangent: bool = True) -> Estimate:
         """Both kernels of all pairs, from leaves of shape (N, *shape); without `second` of `first` with itself.
 
