@@ -13,6 +13,7 @@ from widelimit._progress import bar
 from widelimit._threads import one_blas_thread
 
 from . import _check
+from ._drawing import drawn
 from ._jacobian import contraction, products
 from ._outputs import kept, over
 from ._parameters import by_path, trained
@@ -84,8 +85,8 @@ def sampler(
     def sample(start: int, stop: int) -> Iterator[Draws]:
         for first in range(start, stop, together):
             # the last chunk is drawn whole and cut, so that one compilation serves all
-            drawn = _chunk((family, method, together), base, first, x1, None if x2 is x1 else x2)
-            yield Draws(*(np.asarray(part)[: stop - first] for part in drawn))
+            found = _chunk((family, method, together), base, first, x1, None if x2 is x1 else x2)
+            yield Draws(*(np.asarray(part)[: stop - first] for part in found))
 
     return sample
 
@@ -94,10 +95,8 @@ def sampler(
 def _chunk(how: tuple[Family, Callable, int], base: PRNGKeyArray, first: Array, x1: PyTree, x2: PyTree | None) -> Draws:
     family, method, together = how
     keys = jax.vmap(partial(jax.random.fold_in, base))(first + jnp.arange(together))
-    # on a CPU one after the other: many streams of random numbers at once take XLA twice as long to compile
-    at_once = None if jax.default_backend() == "cpu" else together
-    drawn = jax.lax.map(partial(_parameters, family), keys, batch_size=at_once)
-    return jax.vmap(lambda each: _kernels(family, method, each, x1, x2))(drawn)
+    networks = drawn(partial(_parameters, family), keys)
+    return jax.vmap(lambda each: _kernels(family, method, each, x1, x2))(networks)
 
 
 def parameters(family: Family, key: PRNGKeyArray) -> int:
@@ -107,8 +106,8 @@ def parameters(family: Family, key: PRNGKeyArray) -> int:
     return sum(sizes.values()) + family.copies * sum(sizes[path] for path in family.readout)
 
 
-def _kernels(family: Family, method: Callable, drawn: tuple, x1: PyTree, x2: PyTree | None) -> Draws:
-    params, readouts = drawn
+def _kernels(family: Family, method: Callable, network: tuple, x1: PyTree, x2: PyTree | None) -> Draws:
+    params, readouts = network
     split = trained(params, dict(family.rates))
     arrange = over(family.replica_axes)
     apply = family.net.apply
@@ -130,8 +129,8 @@ def _parameters(family: Family, key: PRNGKeyArray) -> tuple[PyTree, dict[str, Ar
     if not family.readout:
         return params, {}
     more = jax.random.split(jax.random.fold_in(key, 1), family.copies)
-    drawn = jax.vmap(lambda k: _leaves(family, k))(jnp.concatenate([key[None], more]))
-    return _replaced(params, {path: leaf[0] for path, leaf in drawn.items()}), drawn
+    readouts = jax.vmap(lambda k: _leaves(family, k))(jnp.concatenate([key[None], more]))
+    return _replaced(params, {path: leaf[0] for path, leaf in readouts.items()}), readouts
 
 
 def _leaves(family: Family, key: PRNGKeyArray) -> dict[str, Array]:
@@ -148,11 +147,11 @@ def _nngp(family: Family, params: PyTree, readouts: dict[str, Array], sides: tup
     """The mean of f(x) f(x')ᵀ over the replicas of this draw and of the copies of its readout."""
     arrange = over(family.replica_axes)
 
-    def values(drawn: Mapping, x: PyTree) -> Float[Array, "n f r"]:
-        whole = _replaced(params, drawn)
+    def values(readout: Mapping, x: PyTree) -> Float[Array, "n f r"]:
+        whole = _replaced(params, readout)
         return jax.vmap(lambda one: arrange(family.net.apply(whole, one)))(x)
 
-    each = jax.vmap(values, (0, None)) if readouts else lambda drawn, x: values(drawn, x)[None]
+    each = jax.vmap(values, (0, None)) if readouts else lambda readout, x: values(readout, x)[None]
     y1 = _replicas(each(readouts, sides[0]))
     y2 = y1 if sides[1] is None else _replicas(each(readouts, sides[1]))
     return jnp.einsum("afr,bgr->abfg", y1, y2, precision="highest") / y1.shape[-1]

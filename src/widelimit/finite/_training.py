@@ -15,6 +15,7 @@ from widelimit._progress import bar
 from widelimit._threads import one_blas_thread
 
 from . import _check
+from ._drawing import drawn
 from ._jacobian import contraction, products
 from ._outputs import kept, over
 from ._parameters import trained
@@ -225,15 +226,16 @@ def _members(
 
 @partial(jax.jit, static_argnums=0)
 def _courses(job: _Job, base: Array, numbers: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
-    course = lambda i: _course(job, jax.random.fold_in(base, i), data, batches)  # noqa: E731
-    if len(numbers) == 1:  # products of stacks of matrices take XLA on a CPU twice as long, even where the stack is of one
-        return jax.tree.map(lambda record: record[None], course(numbers[0]))
-    return jax.vmap(course)(numbers)
+    keys = jax.vmap(partial(jax.random.fold_in, base))(numbers)
+    if len(keys) == 1:  # products of stacks of matrices take XLA on a CPU twice as long, even where the stack is of one
+        course = _course(job, job.net.init(keys[0], job.width), data, batches)
+        return jax.tree.map(lambda record: record[None], course)
+    networks = drawn(lambda key: job.net.init(key, job.width), keys)
+    return jax.vmap(lambda params: _course(job, params, data, batches))(networks)
 
 
-def _course(job: _Job, key: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
+def _course(job: _Job, params: PyTree, data: _Data, batches: Array) -> tuple[Array, Array | None]:
     """The records of one network: at the start, and after every segment of minibatches."""
-    params = job.net.init(key, job.width)
     split = trained(params, dict(job.rates))
     start = dict(split.leaves)
 
