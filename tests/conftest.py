@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -18,6 +19,15 @@ jax.config.update("jax_enable_x64", True)
 def golden():
     """`golden("kernels.npz")` or `golden("tensor_programs.json")`; skips where the reference numbers are absent."""
     return reference.golden
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs():
+    """Linux lets a process map 65,530 pieces of memory, of which each compiled program takes some; beyond them XLA crashes."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > 30_000:
+        jax.clear_caches()
 
 
 def pytest_report_header():

@@ -80,5 +80,5 @@ def test_tangent_kernel_is_a_sum_over_pairs_of_paths(program):
 def test_sampled_tangent_kernel_is_a_sum_over_pairs_of_paths(program):
     x, apply = program()
     kernel = wl.limit(network(apply), X[0], engine="particles", particles=2**16)
-    expected = [[tangent(x, (a, b)) for b in X] for a in X]
+    expected = np.array([[tangent(x, (a, b)) for b in X] for a in X])
     assert np.all(np.abs(kernel(X).ntk - expected) < 5 * kernel.errors(X).ntk)

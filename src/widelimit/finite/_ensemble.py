@@ -13,7 +13,7 @@ from widelimit._progress import bar
 from widelimit._threads import one_blas_thread
 
 from . import _check
-from ._drawing import drawn
+from ._drawing import drawn, of_each
 from ._jacobian import contraction, products
 from ._outputs import kept, over
 from ._parameters import by_path, trained
@@ -96,7 +96,7 @@ def _chunk(how: tuple[Family, Callable, int], base: PRNGKeyArray, first: Array, 
     family, method, together = how
     keys = jax.vmap(partial(jax.random.fold_in, base))(first + jnp.arange(together))
     networks = drawn(partial(_parameters, family), keys)
-    return jax.vmap(lambda each: _kernels(family, method, each, x1, x2))(networks)
+    return of_each(lambda network: _kernels(family, method, network, x1, x2), networks)
 
 
 def parameters(family: Family, key: PRNGKeyArray) -> int:

@@ -15,7 +15,7 @@ from widelimit._progress import bar
 from widelimit._threads import one_blas_thread
 
 from . import _check
-from ._drawing import drawn
+from ._drawing import drawn, of_each
 from ._jacobian import contraction, products
 from ._outputs import kept, over
 from ._parameters import trained
@@ -83,6 +83,9 @@ class _Data(NamedTuple):
         """The shape of the tangent kernel."""
         second = self.tangent if self.against is None else self.against
         return tuple(0 if side is None else jax.tree.leaves(side)[0].shape[0] for side in (self.tangent, second))
+
+
+_State = tuple[dict[str, Array], dict[str, Array]]  # of a member: parameters and velocities, by path
 
 
 @one_blas_thread()
@@ -227,11 +230,8 @@ def _members(
 @partial(jax.jit, static_argnums=0)
 def _courses(job: _Job, base: Array, numbers: Array, data: _Data, batches: Array) -> tuple[Array, Array | None]:
     keys = jax.vmap(partial(jax.random.fold_in, base))(numbers)
-    if len(keys) == 1:  # products of stacks of matrices take XLA on a CPU twice as long, even where the stack is of one
-        course = _course(job, job.net.init(keys[0], job.width), data, batches)
-        return jax.tree.map(lambda record: record[None], course)
     networks = drawn(lambda key: job.net.init(key, job.width), keys)
-    return jax.vmap(lambda params: _course(job, params, data, batches))(networks)
+    return of_each(lambda params: _course(job, params, data, batches), networks)
 
 
 def _course(job: _Job, params: PyTree, data: _Data, batches: Array) -> tuple[Array, Array | None]:
@@ -261,9 +261,6 @@ def _course(job: _Job, params: PyTree, data: _Data, batches: Array) -> tuple[Arr
     records = values.reshape(-1, *values.shape[2:]), ntk
     first = _values(job, split, start, data), _ntk(job, split, start, data)
     return jax.tree.map(lambda a, rest: jnp.concatenate([a[None], rest]), first, records)
-
-
-_State = tuple[dict[str, Array], dict[str, Array]]  # parameters and velocities
 
 
 def _resting(steps: tuple[float, float, float], leaves: dict[str, Array]) -> dict[str, Array]:
