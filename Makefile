@@ -33,7 +33,7 @@ test: $(READY)
 	$(PYTEST) -n $(JOBS) --dist worksteal $(ARGS)
 
 slow: $(READY)
-	$(PYTEST) -m slow $(ARGS)
+	$(PYTEST) -m slow -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@
 
 prints the numbers beside the paper's, writes them to `docs/tables`, and draws the figures into `docs/_static`. Every trained network
 is kept in `.parts`: a run that is stopped goes on where it was, and `--again` trains anew. The paper's widest networks have 10,000 units
-a layer (200 million parameters, 5 GB in training, minutes a network on a few idle cores): `--widths1 500 10000`,
+a layer (200 million parameters, 8 GB of memory, minutes a network on a few idle cores): `--widths1 500 10000`,
 `--widths3 100 1000 10000`.
 """
 
