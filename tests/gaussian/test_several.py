@@ -10,6 +10,7 @@ from widelimit.gaussian._landscape import Regularity, has_steps, hyperplanes, is
 from widelimit.gaussian._nodes import lattice
 from widelimit.gaussian._pointwise import ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._ridge import ridge
+from widelimit.gaussian._rules import _Sequence
 from widelimit.gaussian._several import describe_several
 
 GATE = Pointwise(lambda a, b: jax.nn.sigmoid(a) * jnp.sin(b), 2, "gate")
@@ -314,3 +315,22 @@ def test_third_derivatives_with_kinks_are_refused():
 
     with pytest.raises(NotImplementedError, match="differences of the kernel"):
         jax.grad(slope)(jnp.asarray(LAW))
+
+
+@pytest.mark.parametrize(("sums", "error"), [((0, 1, 1.5, 1.75), 0.125), ((0, 1, 3, 3.1), 0.1), ((0, 1, 1.5, 1.5), 0)])
+def test_a_change_that_is_small_by_chance_is_not_extrapolated(sums, error):
+    sequence = _Sequence()
+    for value in sums:
+        sequence.add([value])
+    assert sequence.error == pytest.approx(error)
+
+
+def test_slopes_of_a_tensor_rule_are_as_accurate_as_asked_for():
+    squashed = Pointwise(lambda u, v: jax.nn.sigmoid(jnp.tanh(u) + jnp.tanh(v)), 2)
+    law = 2.0 * jnp.asarray(np.kron([[1, 0.75], [0.75, 1]], [[1, 0.25], [0.25, 1]]))
+
+    def slopes(accuracy):
+        fn = lambda c: expect_several(squashed, squashed, joint(c, p=2), accuracy=accuracy)  # noqa: E731
+        return jax.jvp(fn, (law,), (law.at[:2, :2].set(0).at[2:, 2:].set(0),))[1]
+
+    assert slopes(1e-3) == pytest.approx(float(slopes(1e-6)), rel=3e-3)

@@ -54,6 +54,7 @@ def test_random_networks(recipe, readout):
 ALWAYS = [
     (["weightnorm", "relu", ("residual", ["shared", "tanh"]), "shared"], "mean"),
     (["layernorm", ("gated", ["dense"]), "running", "halves"], "last"),
+    ([("gated", ["recurrent"])], "mean"),
 ]
 
 

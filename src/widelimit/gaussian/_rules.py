@@ -40,12 +40,22 @@ def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
     try:
         if min(regularity(phi), regularity(psi)) is not Regularity.SMOOTH:
             return _with_kinks(phi, psi, accuracy)
-        rule = _smallest_tensor(phi, psi, accuracy)
-        other = None if rule is not None and rule.error <= accuracy else _smallest_lattice(phi, psi, accuracy)
-        return min((r for r in (rule, other) if r is not None), key=lambda r: r.error)
+        return _of_smooth(phi, psi, accuracy)
     except TypeError:
         n = _rank(phi, psi)
         return _fixed_lattice(n, lattice_sizes(n)[-1], float("nan"), " (error not known beforehand)")
+
+
+def _of_smooth(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
+    """A tensor rule with fewer nodes than the smallest lattice, a lattice, or a larger tensor rule."""
+    rules: list[Rule] = []
+    small = partial(_smallest_tensor, most=SHIFTS * SIZES[0])
+    for choose in (small, _smallest_lattice, _smallest_tensor):
+        rule = choose(phi, psi, accuracy)
+        rules += [] if rule is None else [rule]
+        if rules and rules[-1].error <= accuracy:
+            break
+    return min(rules, key=lambda rule: rule.error)
 
 
 def _sources(phi: Pointwise) -> tuple[int, ...]:
@@ -61,25 +71,39 @@ def _rank(phi: Pointwise, psi: Pointwise) -> int:
 # --- tensor rules ---------------------------------------------------------------------------------------------------------
 
 
-def _smallest_tensor(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule | None:
-    """The first rule whose error is below the accuracy; else the last."""
-    n, before, change, rule = _rank(phi, psi), None, float("inf"), None
-    for count in tensor_counts(n):
+def _smallest_tensor(phi: Pointwise, psi: Pointwise, accuracy: float, most: float | int = math.inf) -> Rule | None:
+    """The first rule whose error is below the accuracy; else the last that has not more nodes than `most`."""
+    n, sequence, rule = _rank(phi, psi), _Sequence(), None
+    for count in (count for count in tensor_counts(n) if count**n <= most):
         points = tensor(n, count, accuracy)
-        sums = [points[1] @ row / size for row, size in _integrands(phi, psi, points)]
-        error, change = _extrapolated(sums, before, change)
-        rule, before = _sampled(f"tensor Gauss–Hermite, {points[0].shape[1]} nodes", error, points), sums
-        if error <= accuracy:
+        sequence.add([points[1] @ row / size for row, size in _integrands(phi, psi, points)])
+        rule = _sampled(f"tensor Gauss–Hermite, {points[0].shape[1]} nodes", sequence.error, points)
+        if sequence.error <= accuracy:
             break
     return rule
 
 
-def _extrapolated(sums: list, before: list | None, change: float) -> tuple[float, float]:
-    """The error of the last of three rules, from the changes d', d between them as a geometric sequence: d²/d', and d."""
-    if before is None:
-        return float("inf"), float("inf")
-    now = float(np.abs(np.subtract(sums, before)).max())
-    return now * min(now / change, 1) if 0 < change < float("inf") else now, now
+class _Sequence:
+    """What rules with more and more nodes give."""
+
+    def __init__(self) -> None:
+        self.last: list | None = None
+        self.changes = (math.inf, math.inf, math.inf)
+
+    def add(self, sums: list) -> None:
+        change = math.inf if self.last is None else float(np.abs(np.subtract(sums, self.last)).max())
+        self.last, self.changes = sums, (*self.changes[1:], change)
+
+    @property
+    def error(self) -> float:
+        """Of the last rule, from the changes d'', d', d up to it as a geometric sequence, with the slower of its two ratios.
+
+        One ratio alone may be small by chance: rules with odd and with even numbers of nodes converge from two sides.
+        """
+        first, second, third = self.changes
+        if first == math.inf or not third:
+            return third
+        return third * min(1.0, max(third / second, second / first)) if first and second else third
 
 
 def _sampled(name: str, error: float, points: tuple[np.ndarray, np.ndarray]) -> Rule:
@@ -144,18 +168,17 @@ def _with_kinks(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
     planes = (hyperplanes(phi), hyperplanes(psi)) if n <= 4 else (None, None)
     if None in planes:
         return _smallest_lattice(phi, psi, accuracy)
-    before, change, error, order = None, float("inf"), float("inf"), 0
+    sequence, order = _Sequence(), 0
     for order in _INNER:
-        sums = [_concretely(phi, psi, planes, order, law) for law in _LAWS]
-        error, change = _extrapolated(sums, before, change)
-        before = sums
-        if error <= accuracy:
+        sequence.add([_concretely(phi, psi, planes, order, law) for law in _LAWS])
+        if sequence.error <= accuracy:
             break
-    rule = Rule(f"nested panels at the kinks, {order} nodes an axis inside", float(error), _panels(planes, order))
-    if error > accuracy or not _agrees(phi, psi, before):
-        other = _smallest_lattice(phi, psi, accuracy)
-        return other if other.error < error or not _agrees(phi, psi, before) else rule
-    return rule
+    name = f"nested panels at the kinks, {order} nodes an axis inside"
+    rule, agrees = Rule(name, sequence.error, _panels(planes, order)), _agrees(phi, psi, sequence.last)
+    if rule.error <= accuracy and agrees:
+        return rule
+    other = _smallest_lattice(phi, psi, accuracy)
+    return other if other.error < rule.error or not agrees else rule
 
 
 def _panels(planes: tuple, order: int) -> Callable[[Array, Array], Nodes]:
@@ -184,7 +207,7 @@ def _concretely(phi: Pointwise, psi: Pointwise, planes: tuple, order: int, law: 
         compiled = phi.remember(("nested", psi, order), lambda: jax.jit(nodes))
         x, weights = map(np.asarray, compiled(jnp.asarray(covariance)))
     points = np.moveaxis(x, 1, 0).reshape(len(covariance), -1), weights.ravel()
-    return [float(points[1] @ row / size) for row, size in _products(phi, psi, points, covariance)]
+    return [float(points[1] @ row / size) for row, size in _products(phi, psi, points, law)]
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------------
@@ -207,25 +230,47 @@ def _integrands(
     """φψ and Σ C_ij ∂_iφ ∂_jψ at the nodes, with their sizes √(Eφ²Eψ²), under each law."""
     out = []
     for law in _LAWS:
-        covariance = _law(phi, psi, law)
-        lengths, vectors = np.linalg.eigh(covariance)
-        root = (vectors * np.sqrt(np.maximum(lengths, 0)))[:, ::-1]
-        out += _products(phi, psi, (root[:, : len(points[0])] @ points[0], points[1]), covariance)
+        out += _products(phi, psi, (_under(_law(phi, psi, law), points[0]), points[1]), law)
     return out
 
 
+def _under(covariance: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """Standard normal nodes as those of a law; fewer rows than it has, for one of lower rank."""
+    lengths, vectors = np.linalg.eigh(covariance)
+    root = (vectors * np.sqrt(np.maximum(lengths, 0)))[:, ::-1]
+    return root[:, : len(nodes)] @ nodes
+
+
 def _products(
-    phi: Pointwise, psi: Pointwise, points: tuple[np.ndarray, np.ndarray], covariance: np.ndarray
+    phi: Pointwise, psi: Pointwise, points: tuple[np.ndarray, np.ndarray], law: tuple[float, float]
 ) -> list[tuple[np.ndarray, float]]:
-    (x, weights), p = points, phi.arity
+    (x, _), p, covariance = points, phi.arity, _law(phi, psi, law)
     f, g = values(phi, x[:p]), values(psi, x[p:]) if psi.arity else _without_arguments(psi, x)
-    out = [(f * g, _size(f, weights) * _size(g, weights))]
+    rows = [f * g]
     if psi.arity and p:
         df, dg = gradients(phi, x[:p]), gradients(psi, x[p:])
-        slopes = np.einsum("ik,ij,jk->k", df, covariance[:p, p:], dg)
-        sizes = (_slope_size(d, c, weights) for d, c in ((df, covariance[:p, :p]), (dg, covariance[p:, p:])))
-        out.append((slopes, math.prod(sizes)))
-    return [(np.nan_to_num(row), size) for row, size in out]
+        rows.append(np.einsum("ik,ij,jk->k", df, covariance[:p, p:], dg))
+    return [(np.nan_to_num(row), size) for row, size in zip(rows, _sizes(phi, psi, law), strict=True)]
+
+
+def _sizes(phi: Pointwise, psi: Pointwise, law: tuple[float, float]) -> list[float]:
+    """√(Eφ²Eψ²), and the same of the slopes.
+
+    By a lattice, whatever the rule that is measured: of equal arguments its own sizes would have the errors of its sums.
+    """
+    return phi.remember(("sizes", psi, law), lambda: _measured_sizes(phi, psi, law))
+
+
+def _measured_sizes(phi: Pointwise, psi: Pointwise, law: tuple[float, float]) -> list[float]:
+    covariance, p = _law(phi, psi, law), phi.arity
+    nodes, weights = lattice(_rank(phi, psi), SIZES[0])
+    x = _under(covariance, nodes)
+    g = values(psi, x[p:]) if psi.arity else _without_arguments(psi, x)
+    sizes = [_size(values(phi, x[:p]), weights) * _size(g, weights)]
+    if psi.arity and p:
+        sides = (phi, x[:p], covariance[:p, :p]), (psi, x[p:], covariance[p:, p:])
+        sizes.append(math.prod(_slope_size(gradients(f, u), c, weights) for f, u, c in sides))
+    return sizes
 
 
 def _without_arguments(psi: Pointwise, x: np.ndarray) -> np.ndarray:
