@@ -98,7 +98,9 @@ def test_errors_are_those_of_many_keys():
     ]
     found = np.stack([k(X).ntk for k in kernels])
     stated = np.sqrt(np.mean([np.square(k.errors(X).ntk) for k in kernels], 0))
-    assert 0.7 < np.mean(found.std(0, ddof=1) / stated) < 1.4
+    uncertain = stated > 1e-12  # the diagonal has no error but rounding
+    assert uncertain.any()
+    assert 0.7 < np.mean(found.std(0, ddof=1)[uncertain] / stated[uncertain]) < 1.4
 
 
 @pytest.mark.slow
