@@ -44,8 +44,9 @@ def test_minibatches_are_descended_in_their_order():
     np.testing.assert_allclose(found.values[1, -1], expected, rtol=1e-12)
 
 
-def test_momentum_looks_ahead_as_the_limit_does():
-    optimizer = wl.Momentum(0.05, 0.8, nesterov=True)
+@pytest.mark.parametrize("beta", [0.8, 0.0])
+def test_momentum_looks_ahead_as_the_limit_does(beta):
+    optimizer = wl.Momentum(0.05, beta, nesterov=True)
     found = course(optimizer, steps=3)
     np.testing.assert_allclose(found.values[0, -1], looped(0, optimizer, [range(6)] * 3, {}), rtol=1e-12)
 

@@ -274,8 +274,8 @@ def _moved(
     """The steps and the velocities: v ← β v + g, then −η v, or −η (g + β v) where it looks ahead."""
     lr, beta, ahead = steps
     now = {p: beta * v + gradients[p] for p, v in velocity.items()}
-    along = {p: (g + beta * now[p]) if ahead else now.get(p, g) for p, g in gradients.items()}
-    return {p: -lr * g for p, g in along.items()}, now
+    along = {p: gradients[p] + beta * v for p, v in now.items()} if ahead else now
+    return {p: -lr * g for p, g in (along or gradients).items()}, now
 
 
 def _values(job: _Job, split: Any, leaves: dict, data: _Data) -> Array:
