@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -47,15 +47,21 @@ def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
 
 
 def _of_smooth(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
-    """A tensor rule with fewer nodes than the smallest lattice, a lattice, or a larger tensor rule."""
-    rules: list[Rule] = []
-    small = partial(_smallest_tensor, most=SHIFTS * SIZES[0])
-    for choose in (small, _smallest_lattice, _smallest_tensor):
+    """A tensor rule with no more nodes than the smallest lattice, a lattice, or a larger tensor rule."""
+    n = _rank(phi, psi)
+    counts, tensors = tensor_counts(n), _Sequence()
+    few = [count for count in counts if count**n <= SHIFTS * SIZES[0]]
+    chosen: list[Rule] = []
+    for choose in (
+        partial(_smallest_tensor, tensors, few),
+        _smallest_lattice,
+        partial(_smallest_tensor, tensors, counts[len(few) :]),
+    ):
         rule = choose(phi, psi, accuracy)
-        rules += [] if rule is None else [rule]
-        if rules and rules[-1].error <= accuracy:
+        chosen += [] if rule is None else [rule]
+        if rule is not None and rule.error <= accuracy:
             break
-    return min(rules, key=lambda rule: rule.error)
+    return min(chosen, key=lambda rule: rule.error)
 
 
 def _sources(phi: Pointwise) -> tuple[int, ...]:
@@ -71,11 +77,16 @@ def _rank(phi: Pointwise, psi: Pointwise) -> int:
 # --- tensor rules ---------------------------------------------------------------------------------------------------------
 
 
-def _smallest_tensor(phi: Pointwise, psi: Pointwise, accuracy: float, most: float | int = math.inf) -> Rule | None:
-    """The first rule whose error is below the accuracy; else the last that has not more nodes than `most`."""
-    n, sequence, rule = _rank(phi, psi), _Sequence(), None
-    for count in (count for count in tensor_counts(n) if count**n <= most):
-        points = tensor(n, count, accuracy)
+def _smallest_tensor(
+    sequence: _Sequence, counts: Sequence[int], phi: Pointwise, psi: Pointwise, accuracy: float
+) -> Rule | None:
+    """The first rule with one of these counts an axis whose error is below the accuracy; else the last, None of none.
+
+    `sequence` holds what the rules with fewer nodes gave.
+    """
+    rule = None
+    for count in counts:
+        points = tensor(_rank(phi, psi), count, accuracy)
         sequence.add([points[1] @ row / size for row, size in _integrands(phi, psi, points)])
         rule = _sampled(f"tensor Gauss–Hermite, {points[0].shape[1]} nodes", sequence.error, points)
         if sequence.error <= accuracy:
