@@ -11,12 +11,12 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from widelimit.gaussian._pointwise import Pointwise
 from widelimit.gaussian._tower import tower
 
+Parameters = tuple[float, ...] | None
 _CHUNK = 4096  # one shape, hence one compilation, for all that is asked of a function
 _LINES = 12
 _REACH = 6.0
@@ -47,32 +47,33 @@ class Hyperplanes(NamedTuple):
     offsets: tuple[float, ...]
 
 
-def values(phi: Pointwise, u: np.ndarray) -> np.ndarray:
-    """φ at the columns of u (p, ...), in float64, now, even while JAX traces; known parameters are put at one.
+def values(phi: Pointwise, u: np.ndarray, params: Parameters = None) -> np.ndarray:
+    """φ at the columns of u (p, ...), in float64, now, even while JAX traces; known parameters not given are put at one.
 
     Raises:
         TypeError: if φ cannot be evaluated so.
     """
-    return _at(phi, np.asarray(u, np.float64), 0)
+    return _at(phi, np.asarray(u, np.float64), 0, params)
 
 
-def gradients(phi: Pointwise, u: np.ndarray) -> np.ndarray:
+def gradients(phi: Pointwise, u: np.ndarray, params: Parameters = None) -> np.ndarray:
     """∇φ at the columns of u (p, ...), as `values`; shape (p, ...)."""
-    return _at(phi, np.asarray(u, np.float64), 1)
+    return _at(phi, np.asarray(u, np.float64), 1, params)
 
 
-def _at(phi: Pointwise, u: np.ndarray, order: int) -> np.ndarray:
+def _at(phi: Pointwise, u: np.ndarray, order: int, params: Parameters) -> np.ndarray:
+    params = (1.0,) * phi.remember("parameters", lambda: 0) if params is None else params
     flat = u.reshape(len(u), -1)
     count = flat.shape[1]
     pieces = np.pad(flat, ((0, 0), (0, -count % _CHUNK))).reshape(len(u), -1, _CHUNK)
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), np.errstate(all="ignore"):
         fn = phi.remember(("at once", order), lambda: jax.jit(partial(_evaluated, phi, order)))
-        out = np.concatenate([np.asarray(fn(pieces[:, i]), np.float64) for i in range(pieces.shape[1])], -1)
+        out = np.concatenate([np.asarray(fn(pieces[:, i], params), np.float64) for i in range(pieces.shape[1])], -1)
     return out[..., :count].reshape(*out.shape[:-1], *u.shape[1:])
 
 
-def _evaluated(phi: Pointwise, order: int, u: jax.Array) -> jax.Array:
-    return tower(phi, order)(u, (jnp.ones(()),) * phi.remember("parameters", lambda: 0))
+def _evaluated(phi: Pointwise, order: int, u: jax.Array, params: tuple) -> jax.Array:
+    return tower(phi, order)(u, params)
 
 
 def regularity(phi: Pointwise) -> Regularity:

@@ -1,5 +1,6 @@
 """Where an expectation misses its accuracy, as far as only the laws at hand tell: noted while numbers are computed."""
 
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from jax import Array, lax
 from widelimit.gaussian._pointwise import Pointwise
 
 _KEY = "missed"
+_LATER = "measures"
 
 
 def watch(phi: Pointwise, share: Array, accuracy: float) -> None:
@@ -22,11 +24,17 @@ def _note(phi: Pointwise, share: Any) -> None:
     phi._memo[_KEY] = max(phi._memo.get(_KEY, 0.0), float(share))
 
 
+def measures(phi: Pointwise) -> dict[Hashable, Callable[[], float]]:
+    """What is to be measured after the numbers: each gives an error above what was said of φ, or 0."""
+    return phi.remember(_LATER, dict)
+
+
 def missed(phi: Pointwise) -> float:
     """The largest error above the accuracy that was met so far in an expectation of φ or of its derivatives; 0 if none was.
 
-    It is relative to the size of φ near the origin, and an estimate.
+    It is relative to the size of φ, for one Gaussian to that near the origin, and an estimate.
     """
     jax.effects_barrier()
-    parts = (v for v in phi._memo.values() if isinstance(v, Pointwise))
-    return max([phi._memo.get(_KEY, 0.0), *map(missed, parts)])
+    parts = [v for v in phi._memo.values() if isinstance(v, Pointwise)]
+    late = [measure() for measure in list(measures(phi).values())]
+    return max([phi._memo.get(_KEY, 0.0), *late, *map(missed, parts)])

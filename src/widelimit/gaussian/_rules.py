@@ -12,23 +12,33 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from widelimit.gaussian._landscape import Regularity, gradients, hyperplanes, regularity, values
+from widelimit.gaussian._landscape import Regularity, hyperplanes, regularity
 from widelimit.gaussian._nested import Nodes, nested
 from widelimit.gaussian._nodes import SHIFTS, SIZES, lattice, lattice_sizes, tensor, tensor_counts
 from widelimit.gaussian._pointwise import Pointwise
+from widelimit.gaussian._trial import Points, Trial, rank, trials
 
 _CHUNK = 64
 _INNER = (4, 8, 12, 16)  # Gauss–Hermite nodes an axis inside nested panels
-_LAWS = ((1.0, 0.5), (2.0, 0.75))  # variance, and correlation between the sides, at which errors are measured
+_COMPARED = 4  # tensor rules that an error is taken from
+_SURE = 6  # standard errors of a lattice
 _HOPELESS = 1e3  # an error further than this from the accuracy will not be mended by the lattice's next size
 
 
 class Rule(NamedTuple):
-    """How an expectation is integrated: `nodes(covariance, mean)` gives its `Nodes`; the error as measured."""
+    """How an expectation is integrated.
+
+    Attributes:
+        name: for reports.
+        error: as measured at the laws of `trials`.
+        nodes: `nodes(covariance, mean)` gives the `Nodes`.
+        measured: `measured(trials)` is the error at other laws.
+    """
 
     name: str
     error: float
     nodes: Callable[[Array, Array], Nodes]
+    measured: Callable[[Sequence[Trial]], float]
 
 
 def rule_for(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
@@ -38,17 +48,18 @@ def rule_for(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
 
 def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
     try:
+        under = trials(phi, psi)
         if min(regularity(phi), regularity(psi)) is not Regularity.SMOOTH:
-            return _with_kinks(phi, psi, accuracy)
-        return _of_smooth(phi, psi, accuracy)
+            return _with_kinks(under, accuracy)
+        return _of_smooth(under, accuracy)
     except TypeError:
-        n = _rank(phi, psi)
-        return _fixed_lattice(n, lattice_sizes(n)[-1], float("nan"), " (error not known beforehand)")
+        n = rank(phi, psi)
+        return _lattice_rule(n, lattice_sizes(n)[-1], float("nan"), " (error not known beforehand)")
 
 
-def _of_smooth(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
+def _of_smooth(under: Sequence[Trial], accuracy: float) -> Rule:
     """A tensor rule with no more nodes than the smallest lattice, a lattice, or a larger tensor rule."""
-    n = _rank(phi, psi)
+    n = under[0].rank
     counts, tensors = tensor_counts(n), _Sequence()
     few = [count for count in counts if count**n <= SHIFTS * SIZES[0]]
     chosen: list[Rule] = []
@@ -57,41 +68,50 @@ def _of_smooth(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
         _smallest_lattice,
         partial(_smallest_tensor, tensors, counts[len(few) :]),
     ):
-        rule = choose(phi, psi, accuracy)
+        rule = choose(under, accuracy)
         chosen += [] if rule is None else [rule]
         if rule is not None and rule.error <= accuracy:
             break
     return min(chosen, key=lambda rule: rule.error)
 
 
-def _sources(phi: Pointwise) -> tuple[int, ...]:
-    """Which arguments are always equal to each other: those with the same number. Distinct ones if nothing is known."""
-    return phi.remember("sources", lambda: tuple(range(phi.arity)))
+def _rows(under: Sequence[Trial], points: Points) -> list[np.ndarray]:
+    """What is integrated at the nodes, under every law, in units of its size."""
+    return [row for trial in under for row in trial.rows(points)]
 
 
-def _rank(phi: Pointwise, psi: Pointwise) -> int:
-    """The number of different arguments of both, the dimension of the integral."""
-    return len(set(_sources(phi))) + len(set(_sources(psi)))
+def _sums(under: Sequence[Trial], points: Points) -> list[float]:
+    return [points[1] @ row for row in _rows(under, points)]
 
 
 # --- tensor rules ---------------------------------------------------------------------------------------------------------
 
 
 def _smallest_tensor(
-    sequence: _Sequence, counts: Sequence[int], phi: Pointwise, psi: Pointwise, accuracy: float
+    sequence: _Sequence, counts: Sequence[int], under: Sequence[Trial], accuracy: float
 ) -> Rule | None:
     """The first rule with one of these counts an axis whose error is below the accuracy; else the last, None of none.
 
     `sequence` holds what the rules with fewer nodes gave.
     """
-    rule = None
+    rule, n = None, under[0].rank
     for count in counts:
-        points = tensor(_rank(phi, psi), count, accuracy)
-        sequence.add([points[1] @ row / size for row, size in _integrands(phi, psi, points)])
-        rule = _sampled(f"tensor Gauss–Hermite, {points[0].shape[1]} nodes", sequence.error, points)
-        if sequence.error <= accuracy:
+        points = tensor(n, count, accuracy)
+        sequence.add(_sums(under, points))
+        error = sequence.error if sequence.error > accuracy else max(sequence.error, _apart(under, sequence.last))
+        name = f"tensor Gauss–Hermite, {points[0].shape[1]} nodes"
+        rule = Rule(name, error, partial(_through_root, points), partial(_tensor_error, count, accuracy))
+        if error <= accuracy:
             break
     return rule
+
+
+def _tensor_error(count: int, accuracy: float, under: Sequence[Trial]) -> float:
+    """The error of a rule with so many nodes an axis, from those with fewer and from a lattice."""
+    sequence, n = _Sequence(), under[0].rank
+    for fewer in [c for c in tensor_counts(n) if c <= count][-_COMPARED:]:
+        sequence.add(_sums(under, tensor(n, fewer, accuracy)))
+    return max(sequence.error, _apart(under, sequence.last))
 
 
 class _Sequence:
@@ -117,11 +137,7 @@ class _Sequence:
         return third * min(1.0, max(third / second, second / first)) if first and second else third
 
 
-def _sampled(name: str, error: float, points: tuple[np.ndarray, np.ndarray]) -> Rule:
-    return Rule(name, float(error), partial(_through_root, points))
-
-
-def _through_root(points: tuple[np.ndarray, np.ndarray], covariance: Array, _: Array) -> Nodes:
+def _through_root(points: Points, covariance: Array, _: Array) -> Nodes:
     root = eigen_root(covariance)[:, : len(points[0])]
     pad = -points[0].shape[1] % _CHUNK
     nodes = jnp.asarray(np.pad(points[0], ((0, 0), (0, pad))), root.dtype)
@@ -146,49 +162,71 @@ def eigen_root(covariance: Array) -> Array:
 # --- lattices -------------------------------------------------------------------------------------------------------------
 
 
-def _smallest_lattice(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
-    n = _rank(phi, psi)
+def _smallest_lattice(under: Sequence[Trial], accuracy: float) -> Rule:
+    n = under[0].rank
     sizes = list(lattice_sizes(n))
     while sizes:
         size = sizes.pop(0)
-        error = _spread(phi, psi, size)
+        error = _spread(size, under)
         if error > _HOPELESS * accuracy:
             sizes = sizes[-1:]
         if error <= accuracy:
             break
-    return _fixed_lattice(n, size, error)
+    return _lattice_rule(n, size, error)
 
 
-def _spread(phi: Pointwise, psi: Pointwise, size: int) -> float:
+def _spread(size: int, under: Sequence[Trial]) -> float:
     """The standard error of independent shifts."""
-    points = lattice(_rank(phi, psi), size)
-    rows = [row.reshape(SHIFTS, -1).mean(1) / scale for row, scale in _integrands(phi, psi, points)]
-    return float(max(means.std(ddof=1) for means in rows) / np.sqrt(SHIFTS))
+    return max(map(_standard_error, _means(size, under)))
 
 
-def _fixed_lattice(n: int, size: int, error: float, note: str = "") -> Rule:
-    return _sampled(f"lattice, {SHIFTS} shifts of {size} nodes{note}", error, lattice(n, size))
+def _means(size: int, under: Sequence[Trial]) -> list[np.ndarray]:
+    """Of every shift."""
+    return [row.reshape(SHIFTS, -1).mean(1) for row in _rows(under, lattice(under[0].rank, size))]
+
+
+def _standard_error(means: np.ndarray) -> float:
+    return float(means.std(ddof=1) / np.sqrt(SHIFTS))
+
+
+def _apart(under: Sequence[Trial], sums: list[float]) -> float:
+    """By how much more than its own error each of two lattices differs: rules may all miss the same waves or kinks.
+
+    Two, as the few shifts of one may agree with each other by chance.
+    """
+    lattices = [_means(size, under) for size in SIZES[:2]]
+    return max(min(_beyond(shifts, x) for shifts in rows) for x, *rows in zip(sums, *lattices, strict=True))
+
+
+def _beyond(shifts: np.ndarray, x: float) -> float:
+    return abs(shifts.mean() - x) - _SURE * _standard_error(shifts) - 1e-9
+
+
+def _lattice_rule(n: int, size: int, error: float, note: str = "") -> Rule:
+    name = f"lattice, {SHIFTS} shifts of {size} nodes{note}"
+    return Rule(name, error, partial(_through_root, lattice(n, size)), partial(_spread, size))
 
 
 # --- kinks ----------------------------------------------------------------------------------------------------------------
 
 
-def _with_kinks(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
+def _with_kinks(under: Sequence[Trial], accuracy: float) -> Rule:
     """Nested panels in few dimensions, where kinks lie on parallel hyperplanes; else a lattice."""
-    n = phi.arity + psi.arity
-    planes = (hyperplanes(phi), hyperplanes(psi)) if n <= 4 else (None, None)
+    phi, psi = under[0].phi, under[0].psi
+    planes = (hyperplanes(phi), hyperplanes(psi)) if phi.arity + psi.arity <= 4 else (None, None)
     if None in planes:
-        return _smallest_lattice(phi, psi, accuracy)
+        return _smallest_lattice(under, accuracy)
     sequence, order = _Sequence(), 0
     for order in _INNER:
-        sequence.add([_concretely(phi, psi, planes, order, law) for law in _LAWS])
+        sequence.add(_panel_sums(planes, order, under))
         if sequence.error <= accuracy:
             break
     name = f"nested panels at the kinks, {order} nodes an axis inside"
-    rule, agrees = Rule(name, sequence.error, _panels(planes, order)), _agrees(phi, psi, sequence.last)
+    rule = Rule(name, sequence.error, _panels(planes, order), partial(_panel_error, planes, order))
+    agrees = _apart(under, sequence.last) <= 0
     if rule.error <= accuracy and agrees:
         return rule
-    other = _smallest_lattice(phi, psi, accuracy)
+    other = _smallest_lattice(under, accuracy)
     return other if other.error < rule.error or not agrees else rule
 
 
@@ -196,106 +234,27 @@ def _panels(planes: tuple, order: int) -> Callable[[Array, Array], Nodes]:
     return lambda covariance, mean: nested(planes, covariance, mean, order)
 
 
-def _agrees(phi: Pointwise, psi: Pointwise, nested_sums: list) -> bool:
-    """Whether a lattice gives the same, within its own error: the kinks might lie elsewhere too."""
-    points = lattice(_rank(phi, psi), SIZES[1])
-    rows = [row.reshape(SHIFTS, -1).mean(1) / scale for row, scale in _integrands(phi, psi, points)]
-    per_law = len(rows) // len(_LAWS)
-    wanted = [x for sums in nested_sums for x in sums[:per_law]]
-    bounds = [6 * means.std(ddof=1) / np.sqrt(SHIFTS) + 1e-9 for means in rows]
-    return all(abs(m.mean() - x) <= b for m, x, b in zip(rows, wanted, bounds, strict=True))
+def _panel_error(planes: tuple, order: int, under: Sequence[Trial]) -> float:
+    """The error of panels with so many nodes an axis inside, from those with fewer and from a lattice."""
+    sequence = _Sequence()
+    for fewer in [n for n in _INNER if n <= order]:
+        sequence.add(_panel_sums(planes, fewer, under))
+    return max(sequence.error, _apart(under, sequence.last))
 
 
-def _concretely(phi: Pointwise, psi: Pointwise, planes: tuple, order: int, law: tuple[float, float]) -> list[float]:
-    """The integrals of `_integrands` under one law by nested panels, in the units of `_integrands`."""
-    covariance = _law(phi, psi, law)
+def _panel_sums(planes: tuple, order: int, under: Sequence[Trial]) -> list[float]:
+    """The integrals of `Trial.rows` by nested panels."""
+    phi, psi = under[0].phi, under[0].psi
 
-    def nodes(covariance: Array) -> tuple[Array, Array]:
-        rule = nested(planes, covariance, jnp.zeros(len(covariance)), order)
+    def nodes(covariance: Array, mean: Array) -> tuple[Array, Array]:
+        rule = nested(planes, covariance, mean, order)
         return jax.vmap(rule.chunk)(jnp.arange(rule.count))
 
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        compiled = phi.remember(("nested", psi, order), lambda: jax.jit(nodes))
-        x, weights = map(np.asarray, compiled(jnp.asarray(covariance)))
-    points = np.moveaxis(x, 1, 0).reshape(len(covariance), -1), weights.ravel()
-    return [float(points[1] @ row / size) for row, size in _products(phi, psi, points, law)]
-
-
-# --- what is measured -----------------------------------------------------------------------------------------------------
-
-
-def _law(phi: Pointwise, psi: Pointwise, law: tuple[float, float]) -> np.ndarray:
-    """Correlations of a quarter within a side; between the sides those times ρ, in the order of the arguments."""
-    (variance, rho), left, right = law, np.asarray(_sources(phi)), np.asarray(_sources(psi))
-
-    def inside(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return variance * (0.75 * np.equal.outer(a, b) + 0.25)
-
-    cross = rho * inside(left, right)
-    return np.block([[inside(left, left), cross], [cross.T, inside(right, right)]])
-
-
-def _integrands(
-    phi: Pointwise, psi: Pointwise, points: tuple[np.ndarray, np.ndarray]
-) -> list[tuple[np.ndarray, float]]:
-    """φψ and Σ C_ij ∂_iφ ∂_jψ at the nodes, with their sizes √(Eφ²Eψ²), under each law."""
-    out = []
-    for law in _LAWS:
-        out += _products(phi, psi, (_under(_law(phi, psi, law), points[0]), points[1]), law)
-    return out
-
-
-def _under(covariance: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Standard normal nodes as those of a law; fewer rows than it has, for one of lower rank."""
-    lengths, vectors = np.linalg.eigh(covariance)
-    root = (vectors * np.sqrt(np.maximum(lengths, 0)))[:, ::-1]
-    return root[:, : len(nodes)] @ nodes
-
-
-def _products(
-    phi: Pointwise, psi: Pointwise, points: tuple[np.ndarray, np.ndarray], law: tuple[float, float]
-) -> list[tuple[np.ndarray, float]]:
-    (x, _), p, covariance = points, phi.arity, _law(phi, psi, law)
-    f, g = values(phi, x[:p]), values(psi, x[p:]) if psi.arity else _without_arguments(psi, x)
-    rows = [f * g]
-    if psi.arity and p:
-        df, dg = gradients(phi, x[:p]), gradients(psi, x[p:])
-        rows.append(np.einsum("ik,ij,jk->k", df, covariance[:p, p:], dg))
-    return [(np.nan_to_num(row), size) for row, size in zip(rows, _sizes(phi, psi, law), strict=True)]
-
-
-def _sizes(phi: Pointwise, psi: Pointwise, law: tuple[float, float]) -> list[float]:
-    """√(Eφ²Eψ²), and the same of the slopes.
-
-    By a lattice, whatever the rule that is measured: of equal arguments its own sizes would have the errors of its sums.
-    """
-    return phi.remember(("sizes", psi, law), lambda: _measured_sizes(phi, psi, law))
-
-
-def _measured_sizes(phi: Pointwise, psi: Pointwise, law: tuple[float, float]) -> list[float]:
-    covariance, p = _law(phi, psi, law), phi.arity
-    nodes, weights = lattice(_rank(phi, psi), SIZES[0])
-    x = _under(covariance, nodes)
-    g = values(psi, x[p:]) if psi.arity else _without_arguments(psi, x)
-    sizes = [_size(values(phi, x[:p]), weights) * _size(g, weights)]
-    if psi.arity and p:
-        sides = (phi, x[:p], covariance[:p, :p]), (psi, x[p:], covariance[p:, p:])
-        sizes.append(math.prod(_slope_size(gradients(f, u), c, weights) for f, u, c in sides))
-    return sizes
-
-
-def _without_arguments(psi: Pointwise, x: np.ndarray) -> np.ndarray:
-    with jax.ensure_compile_time_eval():
-        return np.full(x.shape[1], float(psi.fn()))
-
-
-def _slope_size(df: np.ndarray, covariance: np.ndarray, weights: np.ndarray) -> float:
-    """√E[∇f·A∇f]."""
-    df = np.nan_to_num(df)
-    squares = np.einsum("ik,ij,jk->k", df, covariance, df)
-    return float(np.sqrt(max(np.sum(squares * weights), 0.0))) + 1e-300
-
-
-def _size(f: np.ndarray, weights: np.ndarray) -> float:
-    """√E f²."""
-    return float(np.sqrt(np.sum(np.nan_to_num(f) ** 2 * weights))) + 1e-300
+    sums = []
+    for trial in under:
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            compiled = phi.remember(("nested", psi, order), lambda: jax.jit(nodes))
+            x, weights = map(np.asarray, compiled(jnp.asarray(trial.covariance), jnp.asarray(trial.mean)))
+        x, weights = np.moveaxis(x, 1, 0).reshape(len(trial.covariance), -1), weights.ravel()
+        sums += [float(weights @ row) for row in trial.rows_at(x)]
+    return sums

@@ -26,6 +26,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from widelimit.gaussian._landscape import Regularity, regularity
+from widelimit.gaussian._met import meeting
+from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pair import Pair
 from widelimit.gaussian._pointwise import Joint, Pointwise, parameter_derivative
 from widelimit.gaussian._ridge import of_one_gaussian, ridge
@@ -53,8 +55,9 @@ def expect_several(pair: Pair, accuracy: float = 1e-6) -> Array:
 def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> tuple[str, float]:
     """The rule and its relative error, of the expectation and of the sum of its Price derivatives, the larger.
 
-    It is measured under two laws: variances 1 and 4, with correlations of one half and of three quarters between the sides
-    and one quarter within. Known parameters are put at one. Not-a-number where the function cannot be evaluated so.
+    It is measured under two laws: variances 1 and 2, with correlations of one half and of three quarters between the sides
+    and one quarter within; and under the largest that was met. Beforehand known parameters are put at one; not-a-number
+    where the function cannot be evaluated so.
     """
     if phi.arity + psi.arity == 0:
         return "evaluated", 0.0
@@ -65,7 +68,7 @@ def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> 
         worst = max(parts, key=lambda d: d.error)
         return f"as a linear function and one of a single Gaussian: {worst.rule}", worst.error
     rule = rule_for(phi, psi, accuracy)
-    return rule.name, rule.error
+    return rule.name, max(missed(phi), rule.error)
 
 
 def _note_parameters(phi: Pointwise, params: tuple) -> None:
@@ -123,9 +126,12 @@ class _Pair(NamedTuple):
 
 
 def _make_moment(pair: _Pair, orders: tuple[int, int]) -> Callable[..., Array]:
+    noting = meeting(*pair)
+
     @jax.custom_jvp
     def moment(law: tuple, lp: tuple, rp: tuple) -> Array:
-        return _integrate(_powers(pair, orders, lp, rp), law, (lp, rp), pair.rule)
+        value = _integrate(_powers(pair, orders, lp, rp), law, (lp, rp), pair.rule)
+        return value if any(orders) else noting(value, law, lp, rp)
 
     moment.defjvp(partial(_jvp, pair, orders), symbolic_zeros=True)
     return moment

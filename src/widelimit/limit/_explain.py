@@ -161,24 +161,26 @@ def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
 
 
 def watched(reading: trace.Reading) -> list[tuple[gaussian.Pointwise, str]]:
-    """The functions of one Gaussian that are integrated, and where they stand: what they miss shows when it is computed."""
+    """The functions that are integrated by rules, and where they stand: what they miss shows when it is computed."""
     groups = [f for v in outermost(reading.output) for f in independent_factors(v)]
     found = [(fused(f), f) for f in groups if given(f) is None]
-    single = {phi.phi: f[0].where for phi, f in found if len(phi.bases) == 1}
-    return [(phi, where) for phi, where in single.items() if gaussian.describe(phi).error != 0]
+    where = {phi.phi: f[0].where for phi, f in found if phi.bases}
+    return [(phi, at) for phi, at in where.items() if phi.arity > 1 or gaussian.describe(phi).error != 0]
 
 
 def missed(functions: list[tuple[gaussian.Pointwise, str]]) -> list[str]:
     """Those of which an expectation that was computed misses the accuracy."""
-    shares = [(gaussian.missed(phi), where) for phi, where in functions]
-    return [_missed(share, where) for share, where in shares if share]
+    shares = [(phi, gaussian.missed(phi), where) for phi, where in functions]
+    return [_missed(phi, share, where) for phi, share, where in shares if share]
 
 
-def _missed(share: float, where: str) -> str:
-    return (
-        f"the accuracy is not reached by {share:.0e}: {where.rpartition('/')[2]}: the function keeps oscillating, "
-        "or is steep, at arguments of this variance, where no panels follow it"
+def _missed(phi: gaussian.Pointwise, share: float, where: str) -> str:
+    reason = (
+        "the function keeps oscillating, or is steep, at arguments of this variance, where no panels follow it"
+        if phi.arity == 1
+        else "the variances met are larger than those the rule was chosen for (a smaller `accuracy` takes more nodes)"
     )
+    return f"the accuracy is not reached by {share:.0e}: {where.rpartition('/')[2]}: {reason}"
 
 
 def approximations(reading: trace.Reading) -> list[str]:
