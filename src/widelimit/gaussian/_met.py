@@ -45,7 +45,7 @@ def meeting(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable[..., Ar
 
     Only of laws with variances beyond those at which rules are chosen.
     """
-    watched = after_vmap(partial(_watched, partial(_note, phi, psi, accuracy)))
+    watched = after_vmap(partial(_watched, partial(_note, (phi, psi, accuracy))))
     return lambda *args: watched(*aligned(*args))
 
 
@@ -60,7 +60,8 @@ def _watched(note: Callable[..., None], value: Array, law: tuple, *params: tuple
     return value
 
 
-def _note(phi: Pointwise, psi: Pointwise, accuracy: float, law: tuple, lp: tuple, rp: tuple) -> None:
+def _note(task: tuple[Pointwise, Pointwise, float], law: tuple, lp: tuple, rp: tuple) -> None:
+    phi, psi, accuracy = task
     parameters, dtype = (tuple(map(float, lp)), tuple(map(float, rp))), jax.tree.leaves(law)[0].dtype
     new = _Met(Trial(phi, psi, *_numbers(law), parameters), accuracy, dtype)
     old = measures(phi).get((psi, accuracy))
