@@ -8,7 +8,7 @@ give its normal: on a line moved by ε e_j the kink moves by -ε a_j/(a·step).
 from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from widelimit.gaussian._pointwise import Pointwise
 from widelimit.gaussian._tower import tower
 
-Parameters = tuple[float, ...] | None
+Parameters = tuple[Any, ...] | None  # of numbers, as the function takes them
 _CHUNK = 4096  # one shape, hence one compilation, for all that is asked of a function
 _LINES = 12
 _REACH = 6.0

@@ -36,7 +36,10 @@ class _Met:
     @cached_property
     def _missed(self) -> float:
         rule = rule_for(self.trial.phi, self.trial.psi, self.accuracy)
-        error, said = rule.measured([in_units(self.trial)]), max(self.tolerance, np.nan_to_num(rule.error))
+        try:
+            error, said = rule.measured([in_units(self.trial)]), max(self.tolerance, np.nan_to_num(rule.error))
+        except TypeError:  # cannot be evaluated outside of its program: what was said is that the error is not known
+            return 0.0
         return error if error > _SLACK * said else 0.0
 
 
@@ -62,7 +65,7 @@ def _watched(note: Callable[..., None], value: Array, law: tuple, *params: tuple
 
 def _note(task: tuple[Pointwise, Pointwise, float], law: tuple, lp: tuple, rp: tuple) -> None:
     phi, psi, accuracy = task
-    parameters, dtype = (tuple(map(float, lp)), tuple(map(float, rp))), jax.tree.leaves(law)[0].dtype
+    parameters, dtype = (tuple(map(np.asarray, lp)), tuple(map(np.asarray, rp))), jax.tree.leaves(law)[0].dtype
     new = _Met(Trial(phi, psi, *_numbers(law), parameters), accuracy, dtype)
     old = measures(phi).get((psi, accuracy))
     if np.isfinite(new.trial.covariance).all() and (old is None or new.variance > _GROWTH * old.variance):
