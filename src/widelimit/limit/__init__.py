@@ -1,7 +1,7 @@
 """The recursion over a Tensor Program, and the kernels it gives; or those of the particle engine."""
 
 from widelimit.limit._diagnosis import diagnose
-from widelimit.limit._explain import ApproximationWarning, Explanation
+from widelimit.limit._explain import ApproximationWarning, Explanation, nonlinearities
 from widelimit.limit._kernel import Kernel, limit
 from widelimit.limit._kernels import Kernels
 from widelimit.limit._printed import Program
@@ -20,4 +20,5 @@ __all__ = [
     "SampledKernel",
     "diagnose",
     "limit",
+    "nonlinearities",
 ]

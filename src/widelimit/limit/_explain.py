@@ -51,10 +51,18 @@ def explain(reading: trace.Reading, accuracy: float) -> Explanation:
     return Explanation(tuple(dict.fromkeys(found)), tuple(_notes(reading)))
 
 
+def nonlinearities(reading: trace.Reading) -> list[gaussian.Pointwise]:
+    """The functions that a network integrates over Gaussians."""
+    return [fused(factors).phi for factors in _groups(reading.output)]
+
+
+def _groups(output: tp.Value) -> list[tuple[tp.Value, ...]]:
+    return [factors for v in outermost(output) for factors in independent_factors(v)]
+
+
 def _integrated(output: tp.Value) -> list[tuple[tp.Value, ...]]:
     """What is integrated over Gaussians, a tuple of factors each: not the second moments of depthwise convolutions."""
-    groups = [factors for v in outermost(output) for factors in independent_factors(v)]
-    return [factors for factors in groups if len(factors) > 1 or not linear_in_filters(factors[0])]
+    return [factors for factors in _groups(output) if len(factors) > 1 or not linear_in_filters(factors[0])]
 
 
 def outermost(output: tp.Value) -> list[tp.Value]:
@@ -162,8 +170,7 @@ def inaccurate(reading: trace.Reading, accuracy: float) -> list[str]:
 
 def watched(reading: trace.Reading) -> list[tuple[gaussian.Pointwise, str]]:
     """The functions that are integrated by rules, and where they stand: what they miss shows when it is computed."""
-    groups = [f for v in outermost(reading.output) for f in independent_factors(v)]
-    found = [(fused(f), f) for f in groups if given(f) is None]
+    found = [(fused(f), f) for f in _groups(reading.output) if given(f) is None]
     where = {phi.phi: f[0].where for phi, f in found if phi.bases}
     return [(phi, at) for phi, at in where.items() if phi.arity > 1 or gaussian.describe(phi).error != 0]
 

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from widelimit.trace._laws import Declared
+from widelimit.trace import Declared
 
 OfWidth = Any  # int | float | Callable[[int], float]: a number, or a function of the width
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from widelimit.trace._laws import Declared
+from widelimit.trace import Declared
 
 # Arguments that are checked with a message of their own are not held to their types by a type checker at run time:
 Init = Any  # Callable[[Key, int], PyTree]

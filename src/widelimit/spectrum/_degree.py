@@ -8,9 +8,7 @@ from typing import Any
 
 from widelimit import gaussian
 from widelimit.gaussian import Pointwise
-from widelimit.limit import Kernel
-from widelimit.limit._explain import independent_factors, outermost
-from widelimit.limit._fuse import fused
+from widelimit.limit import Kernel, nonlinearities
 
 
 def is_polynomial(kernel: Any) -> bool:
@@ -20,9 +18,7 @@ def is_polynomial(kernel: Any) -> bool:
     """
     if not isinstance(kernel, Kernel):
         return gaussian.is_polynomial(_pointwise(kernel))
-    groups = [factors for v in outermost(kernel.reading.output) for factors in independent_factors(v)]
-    functions = [fused(factors) for factors in groups]
-    return all(len(f.bases) == 1 and gaussian.is_polynomial(f.phi) for f in functions)
+    return all(f.arity == 1 and gaussian.is_polynomial(f) for f in nonlinearities(kernel.reading))
 
 
 @functools.lru_cache(maxsize=32)

@@ -5,7 +5,7 @@ from widelimit.trace._abstract import Parameter, Refusal, ScalingRefusal
 from widelimit.trace._cut import BOTH, LEFT, RIGHT, Cut, Piece, cut, made_again
 from widelimit.trace._exponents import Exponents, Unsettled
 from widelimit.trace._jaxpr import opened
-from widelimit.trace._laws import Law
+from widelimit.trace._laws import Declared, Law
 from widelimit.trace._read import Rates, Reading, read, read_exponents
 from widelimit.trace._same import program_key
 from widelimit.trace._scale import Scale
@@ -15,6 +15,7 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "Cut",
+    "Declared",
     "Exponents",
     "Law",
     "Parameter",
