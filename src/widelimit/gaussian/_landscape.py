@@ -47,11 +47,15 @@ class Hyperplanes(NamedTuple):
     offsets: tuple[float, ...]
 
 
+class Unevaluable(TypeError):
+    """A function that cannot be evaluated at numbers: parameters that cannot be one, or what only its own program holds."""
+
+
 def values(phi: Pointwise, u: np.ndarray, params: Parameters = None) -> np.ndarray:
     """φ at the columns of u (p, ...), in float64, now, even while JAX traces; known parameters not given are put at one.
 
     Raises:
-        TypeError: if φ cannot be evaluated so.
+        Unevaluable: if φ cannot be evaluated so.
     """
     return _at(phi, np.asarray(u, np.float64), 0, params)
 
@@ -61,14 +65,31 @@ def gradients(phi: Pointwise, u: np.ndarray, params: Parameters = None) -> np.nd
     return _at(phi, np.asarray(u, np.float64), 1, params)
 
 
+def number(phi: Pointwise, params: Parameters = None) -> float:
+    """The value of a function without Gaussian arguments, as `values`."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        try:
+            return float(phi.fn(*_parameters(phi, params)))
+        except TypeError as error:
+            raise Unevaluable(phi.label) from error
+
+
+def _parameters(phi: Pointwise, given: Parameters) -> tuple[Any, ...]:
+    return (1.0,) * phi.remember("parameters", lambda: 0) if given is None else given
+
+
 def _at(phi: Pointwise, u: np.ndarray, order: int, params: Parameters) -> np.ndarray:
-    params = (1.0,) * phi.remember("parameters", lambda: 0) if params is None else params
+    params = _parameters(phi, params)
     flat = u.reshape(len(u), -1)
     count = flat.shape[1]
     pieces = np.pad(flat, ((0, 0), (0, -count % _CHUNK))).reshape(len(u), -1, _CHUNK)
     with jax.ensure_compile_time_eval(), jax.enable_x64(True), np.errstate(all="ignore"):
         fn = phi.remember(("at once", order), lambda: jax.jit(partial(_evaluated, phi, order)))
-        out = np.concatenate([np.asarray(fn(pieces[:, i], params), np.float64) for i in range(pieces.shape[1])], -1)
+        try:
+            out = [np.asarray(fn(pieces[:, i], params), np.float64) for i in range(pieces.shape[1])]
+        except TypeError as error:
+            raise Unevaluable(phi.label) from error
+    out = np.concatenate(out, -1)
     return out[..., :count].reshape(*out.shape[:-1], *u.shape[1:])
 
 
@@ -86,7 +107,7 @@ def _regularity(phi: Pointwise) -> Regularity:
         return Regularity.SMOOTH
     try:
         found = _search(phi, *_lines(phi.arity))
-    except TypeError:
+    except Unevaluable:
         return Regularity.KINKS
     worst = found.kinds.min(initial=Regularity.SMOOTH)
     return Regularity(int(worst))
@@ -169,7 +190,7 @@ def _hyperplanes(phi: Pointwise) -> Hyperplanes | None:
     moved = np.concatenate([starts, *(starts + _SHIFT * np.eye(p)[:, [j]] for j in range(p))], 1)
     try:
         found = _search(phi, moved, np.tile(steps, (1, p + 1)))
-    except TypeError:
+    except Unevaluable:
         return None
     sets = [row[kind < Regularity.SMOOTH] for row, kind in zip(found.places, found.kinds, strict=True)]
     planes = [plane for i in range(_LINES) for plane in _planes(sets[i::_LINES], starts[:, i], steps[:, i])]
@@ -221,7 +242,7 @@ def has_steps(phi: Pointwise) -> bool:
     """Whether a function of several Gaussians is discontinuous somewhere; one that cannot be evaluated is taken to be."""
     try:
         values(phi, np.zeros((phi.arity, 1)))
-    except TypeError:
+    except Unevaluable:
         return True
     return regularity(phi) is Regularity.STEPS
 
@@ -233,7 +254,7 @@ def is_own_derivative(phi: Pointwise) -> bool:
     back = u[:, None] - step * np.eye(phi.arity)[..., None]
     try:
         slopes, differences = gradients(phi, u), (values(phi, moved) - values(phi, back)) / (2 * step)
-    except TypeError:
+    except Unevaluable:
         return False
     wrong = (
         np.abs(slopes - differences) > 1e-5 * (np.abs(slopes) + np.abs(differences)) + 1e-7 * np.abs(differences).max()

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from widelimit.gaussian._batched import after_vmap, aligned
+from widelimit.gaussian._landscape import Unevaluable
 from widelimit.gaussian._missed import measures
 from widelimit.gaussian._pointwise import Pointwise
 from widelimit.gaussian._rules import rule_for
@@ -38,7 +39,7 @@ class _Met:
         rule = rule_for(self.trial.phi, self.trial.psi, self.accuracy)
         try:
             error, said = rule.measured([in_units(self.trial)]), max(self.tolerance, np.nan_to_num(rule.error))
-        except TypeError:  # cannot be evaluated outside of its program: what was said is that the error is not known
+        except Unevaluable:  # cannot be evaluated outside of its program: what was said is that the error is not known
             return 0.0
         return error if error > _SLACK * said else 0.0
 

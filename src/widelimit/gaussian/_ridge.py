@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from widelimit.gaussian._landscape import gradients, neat, values
+from widelimit.gaussian._landscape import Unevaluable, gradients, neat, values
 from widelimit.gaussian._pointwise import IDENTITY, Joint, Pointwise
 
 _WIDEST = 6  # arguments of a function that is asked whether it is a ridge
@@ -36,7 +36,7 @@ def _ridge(phi: Pointwise) -> Ridge | None:
         return None
     try:
         return _fitted(phi)
-    except TypeError:
+    except Unevaluable:
         return None
 
 

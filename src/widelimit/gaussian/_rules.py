@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from widelimit.gaussian._landscape import Regularity, hyperplanes, regularity
+from widelimit.gaussian._landscape import Regularity, Unevaluable, hyperplanes, regularity
 from widelimit.gaussian._nested import Nodes, nested
 from widelimit.gaussian._nodes import SHIFTS, SIZES, lattice, lattice_sizes, tensor, tensor_counts
 from widelimit.gaussian._pointwise import Pointwise
@@ -52,7 +52,7 @@ def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
         if min(regularity(phi), regularity(psi)) is not Regularity.SMOOTH:
             return _with_kinks(under, accuracy)
         return _of_smooth(under, accuracy)
-    except TypeError:
+    except Unevaluable:
         n = rank(phi, psi)
         return _lattice_rule(n, lattice_sizes(n)[-1], float("nan"), " (error not known beforehand)")
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from widelimit.gaussian._landscape import Parameters, gradients, values
+from widelimit.gaussian._landscape import Parameters, gradients, number, values
 from widelimit.gaussian._nodes import SIZES, lattice
 from widelimit.gaussian._pointwise import Pointwise
 
@@ -55,14 +54,17 @@ class Trial(NamedTuple):
         """φ and its gradient (p, K), ψ and its gradient, at arguments of mean zero; no gradient of a number."""
         arguments = np.split(centred + self.mean[:, None], [self.phi.arity])
         functions = zip((self.phi, self.psi), arguments, self.parameters, strict=True)
-        return [(values(f, u, p), gradients(f, u, p)) if f.arity else (_number(f, u, p), None) for f, u, p in functions]
+        return [
+            (values(f, u, p), gradients(f, u, p)) if f.arity else (np.full(u.shape[1], number(f, p)), None)
+            for f, u, p in functions
+        ]
 
 
 def trials(phi: Pointwise, psi: Pointwise) -> list[Trial]:
     """Under the laws at which rules are chosen.
 
     Raises:
-        TypeError: if a function cannot be evaluated with its parameters at one.
+        Unevaluable: if a function cannot be evaluated with its parameters at one.
     """
     laws = [_law(phi, psi, *law) for law in _STANDARD]
     return [in_units(Trial(phi, psi, law, np.zeros(len(law)))) for law in laws]
@@ -109,12 +111,6 @@ def _under(covariance: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     lengths, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(lengths, 0)))[:, ::-1]
     return root[:, : len(nodes)] @ nodes
-
-
-def _number(f: Pointwise, u: np.ndarray, params: Parameters) -> np.ndarray:
-    """The value of a function without arguments, at all nodes."""
-    with jax.ensure_compile_time_eval():
-        return np.full(u.shape[1], float(f.fn(*(params or ()))))
 
 
 def _norm(squares: np.ndarray, weights: np.ndarray) -> float:
