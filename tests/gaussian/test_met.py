@@ -1,11 +1,12 @@
-"""Rules for several Gaussians are measured once more at laws that are larger than those they were chosen for."""
+"""Rules for several Gaussians are measured, and chosen anew, at laws that are larger than those they were chosen for."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gaussian.pairs import expect_several
-from widelimit.gaussian._missed import measures, missed
+from widelimit.gaussian._met import renewed
+from widelimit.gaussian._missed import forget, measures, missed
 from widelimit.gaussian._pointwise import Joint, Pointwise
 from widelimit.gaussian._several import describe_several
 
@@ -29,12 +30,30 @@ def expected(phi, c, accuracy=ROUGH, params=()):
     return expect_several(phi, phi, joint(jnp.asarray(c)), params, params, accuracy=accuracy)
 
 
-def test_the_error_at_a_large_variance_is_that_of_the_rule():
+def test_the_error_at_a_large_variance_is_that_of_the_rule_until_another_is_chosen():
     phi, c = gate(), 16 * LAW
+    finer = expected(gate(), c, accuracy=1e-3)
     size = np.sqrt(expected(gate(), np.tile(c[:2, :2], (2, 2))) * expected(gate(), np.tile(c[2:, 2:], (2, 2))))
-    deviation = abs(expected(phi, c) - expected(gate(), c, accuracy=1e-3)) / size
+    deviation = abs(expected(phi, c) - finer) / size
     assert 2 * ROUGH < deviation < missed(phi) < 3 * deviation
-    assert describe_several(phi, phi, ROUGH)[1] == missed(phi)
+    assert renewed(phi)
+    assert abs(expected(phi, c) - finer) / size < ROUGH
+    assert missed(phi) == 0
+    assert not renewed(phi)
+
+
+def test_a_renewed_rule_states_its_error_at_the_laws_that_all_are_chosen_for():
+    phi = gate()
+    expected(phi, 16 * LAW)
+    assert renewed(phi)
+    assert 0 < describe_several(phi, phi, ROUGH)[1] < ROUGH
+
+
+def test_laws_that_were_forgotten_are_not_told():
+    phi = gate()
+    expected(phi, 16 * LAW)
+    forget(phi)
+    assert missed(phi) == 0
 
 
 def test_nothing_is_said_within_the_laws_it_was_chosen_for():

@@ -55,6 +55,7 @@ ALWAYS = [
     (["weightnorm", "relu", ("residual", ["shared", "tanh"]), "shared"], "mean"),
     (["layernorm", ("gated", ["dense"]), "running", "halves"], "last"),
     ([("gated", ["recurrent"])], "mean"),
+    ([("gated", ["pool"]), "pool", ("gated", ["recurrent"])], "mean"),
 ]
 
 

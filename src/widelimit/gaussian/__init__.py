@@ -10,9 +10,11 @@ from widelimit.gaussian._jumps import jumps
 from widelimit.gaussian._kinks import values_at
 from widelimit.gaussian._landscape import has_steps, is_own_derivative
 from widelimit.gaussian._mesh import panel_marks
-from widelimit.gaussian._missed import missed
+from widelimit.gaussian._met import renewed
+from widelimit.gaussian._missed import forget, missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._recognise import is_polynomial
+from widelimit.gaussian._rules import generation
 
 __all__ = [
     "IDENTITY",
@@ -31,6 +33,8 @@ __all__ = [
     "describe_filtered",
     "expect",
     "expect_filtered",
+    "forget",
+    "generation",
     "has_kink",
     "has_steps",
     "is_nonnegative",
@@ -39,6 +43,7 @@ __all__ = [
     "jumps",
     "missed",
     "panel_marks",
+    "renewed",
     "squared_difference",
     "values_at",
 ]

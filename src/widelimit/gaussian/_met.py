@@ -1,7 +1,7 @@
-"""The largest laws that expectations of several Gaussians meet: their rules are measured there too, after the numbers."""
+"""The largest laws that expectations of several Gaussians meet: rules are measured there too, and chosen anew where they fail."""
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,9 +11,9 @@ from jax import Array, lax
 
 from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._landscape import Unevaluable
-from widelimit.gaussian._missed import measures
+from widelimit.gaussian._missed import measures, parts
 from widelimit.gaussian._pointwise import Pointwise
-from widelimit.gaussian._rules import rule_for
+from widelimit.gaussian._rules import Rule, laws, rule_for
 from widelimit.gaussian._sides import tolerance
 from widelimit.gaussian._trial import LARGEST, Trial, in_units
 
@@ -22,26 +22,57 @@ _SLACK = 2.0  # errors are estimates: by so much more than was said beforehand, 
 
 
 class _Met:
-    """A law that was met; called, the error there of the rule for this accuracy, if that is more than was said."""
+    """A law that was met, and the accuracy that is asked for there."""
 
     def __init__(self, trial: Trial, accuracy: float, dtype: np.dtype) -> None:
         self.trial, self.accuracy, self.tolerance = trial, accuracy, tolerance(accuracy, dtype)
-
-    @property
-    def variance(self) -> float:
-        return float(self.trial.covariance.diagonal().max())
+        self.variance = _largest(trial)
 
     def __call__(self) -> float:
-        return self._missed
+        """The error of the rule there, if it is more than was said beforehand, else 0."""
+        said = max(self.tolerance, np.nan_to_num(self._rule.error))
+        return self._error if self._error > _SLACK * said else 0.0
 
-    @cached_property
-    def _missed(self) -> float:
-        rule = rule_for(self.trial.phi, self.trial.psi, self.accuracy)
+    def is_renewed(self) -> bool:
+        """Whether another rule is taken from now on, chosen for this law too, as the one so far fails here."""
+        phi, psi, *_ = self.trial
+        if not self() or any(_GROWTH * _largest(t) >= self.variance for t in laws(phi, psi)):
+            return False
+        before = self._rule.name
+        laws(phi, psi).append(in_units(self.trial))
+        return self._rule.name != before
+
+    @property
+    def _rule(self) -> Rule:
+        return rule_for(self.trial.phi, self.trial.psi, self.accuracy)
+
+    @property
+    def _error(self) -> float:
+        """Measured once for laws of like variance; 0 where a function cannot be evaluated outside of its program."""
+        phi, psi, *_ = self.trial
+        known = phi.remember(("errors", psi, self._rule.name), dict)
+        near = [v for v in known if v / _GROWTH <= self.variance <= v]
+        if not near:
+            near = [self.variance]
+            known[self.variance] = self._measured()
+        return known[near[0]]
+
+    def _measured(self) -> float:
         try:
-            error, said = rule.measured([in_units(self.trial)]), max(self.tolerance, np.nan_to_num(rule.error))
-        except Unevaluable:  # cannot be evaluated outside of its program: what was said is that the error is not known
+            return self._rule.measured([in_units(self.trial)])
+        except Unevaluable:
             return 0.0
-        return error if error > _SLACK * said else 0.0
+
+
+def _largest(trial: Trial) -> float:
+    return float(trial.covariance.diagonal().max())
+
+
+def renewed(phi: Pointwise) -> bool:
+    """Whether rules for φ have been chosen anew, for laws that were met since they were last forgotten."""
+    jax.effects_barrier()
+    own = [met.is_renewed() for met in list(measures(phi).values())]
+    return any([*own, *map(renewed, parts(phi))])
 
 
 def meeting(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable[..., Array]:

@@ -29,12 +29,25 @@ def measures(phi: Pointwise) -> dict[Hashable, Callable[[], float]]:
     return phi.remember(_LATER, dict)
 
 
+def parts(phi: Pointwise) -> list[Pointwise]:
+    """The functions that were made of φ, such as derivatives."""
+    return [v for v in phi._memo.values() if isinstance(v, Pointwise)]
+
+
+def forget(phi: Pointwise) -> None:
+    """Begin anew with what is to be measured: networks share functions, but not laws."""
+    jax.effects_barrier()
+    measures(phi).clear()
+    for part in parts(phi):
+        forget(part)
+
+
 def missed(phi: Pointwise) -> float:
     """The largest error above the accuracy that was met so far in an expectation of φ or of its derivatives; 0 if none was.
 
-    It is relative to the size of φ, for one Gaussian to that near the origin, and an estimate.
+    It is relative to the size of φ, for one Gaussian to that near the origin, and an estimate. For several Gaussians it is
+    that since they were last forgotten.
     """
     jax.effects_barrier()
-    parts = [v for v in phi._memo.values() if isinstance(v, Pointwise)]
     late = [measure() for measure in list(measures(phi).values())]
-    return max([phi._memo.get(_KEY, 0.0), *late, *map(missed, parts)])
+    return max([phi._memo.get(_KEY, 0.0), *late, *map(missed, parts(phi))])

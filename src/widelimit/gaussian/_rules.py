@@ -42,19 +42,33 @@ class Rule(NamedTuple):
 
 
 def rule_for(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
-    """The rule with the fewest nodes whose measured error is below the accuracy, else the most accurate."""
-    return phi.remember(("rule", psi, accuracy), lambda: _chosen(phi, psi, accuracy))
+    """The rule with the fewest nodes whose measured error is below the accuracy, else the most accurate.
+
+    At the standard laws, whose error it states, and at those of `laws`.
+    """
+    key = ("rule", psi, accuracy, generation(phi, psi))
+    return phi.remember(key, lambda: _chosen(phi, psi, accuracy))
+
+
+def laws(phi: Pointwise, psi: Pointwise) -> list[Trial]:
+    """Laws beside the standard ones that rules are chosen for: longer the more of them were met."""
+    return phi.remember(("laws", psi), list)
+
+
+def generation(phi: Pointwise, psi: Pointwise) -> int:
+    """How often rules have been chosen anew: what was traced with them before is of no more use."""
+    return len(laws(phi, psi))
 
 
 def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
     try:
-        under = trials(phi, psi)
-        if min(regularity(phi), regularity(psi)) is not Regularity.SMOOTH:
-            return _with_kinks(under, accuracy)
-        return _of_smooth(under, accuracy)
+        standard, more = trials(phi, psi), laws(phi, psi)
     except Unevaluable:
         n = rank(phi, psi)
         return _lattice_rule(n, lattice_sizes(n)[-1], float("nan"), " (error not known beforehand)")
+    smooth = min(regularity(phi), regularity(psi)) is Regularity.SMOOTH
+    rule = (_of_smooth if smooth else _with_kinks)([*standard, *more], accuracy)
+    return rule._replace(error=rule.measured(standard)) if more else rule
 
 
 def _of_smooth(under: Sequence[Trial], accuracy: float) -> Rule:

@@ -27,7 +27,6 @@ from jax import Array, lax
 
 from widelimit.gaussian._landscape import Regularity, regularity
 from widelimit.gaussian._met import meeting
-from widelimit.gaussian._missed import missed
 from widelimit.gaussian._pair import Pair
 from widelimit.gaussian._pointwise import Joint, Pointwise, parameter_derivative
 from widelimit.gaussian._ridge import of_one_gaussian, ridge
@@ -56,8 +55,7 @@ def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> 
     """The rule and its relative error, of the expectation and of the sum of its Price derivatives, the larger.
 
     It is measured under two laws: variances 1 and 2, with correlations of one half and of three quarters between the sides
-    and one quarter within; and under the largest that was met. Beforehand known parameters are put at one; not-a-number
-    where the function cannot be evaluated so.
+    and one quarter within. Known parameters are put at one. Not-a-number where the function cannot be evaluated so.
     """
     if phi.arity + psi.arity == 0:
         return "evaluated", 0.0
@@ -68,7 +66,7 @@ def describe_several(phi: Pointwise, psi: Pointwise, accuracy: float = 1e-6) -> 
         worst = max(parts, key=lambda d: d.error)
         return f"as a linear function and one of a single Gaussian: {worst.rule}", worst.error
     rule = rule_for(phi, psi, accuracy)
-    return rule.name, max(missed(phi), rule.error)
+    return rule.name, rule.error
 
 
 def _note_parameters(phi: Pointwise, params: tuple) -> None:

@@ -46,8 +46,9 @@ class Explanation:
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
 
-def explain(reading: trace.Reading, accuracy: float) -> Explanation:
-    found = [_explained(factors, accuracy) for factors in _integrated(reading.output)]
+def explain(reading: trace.Reading, accuracy: float, shares: dict[gaussian.Pointwise, float]) -> Explanation:
+    """`shares`: errors that were met since, by function."""
+    found = [_with_share(factors, _explained(factors, accuracy), shares) for factors in _integrated(reading.output)]
     return Explanation(tuple(dict.fromkeys(found)), tuple(_notes(reading)))
 
 
@@ -137,6 +138,11 @@ def _explained(factors: tuple[tp.Value, ...], accuracy: float) -> Explained:
     return Explained(where, names, len(phi.bases), described.name, described.rule, described.error)
 
 
+def _with_share(factors: tuple[tp.Value, ...], said: Explained, shares: dict[gaussian.Pointwise, float]) -> Explained:
+    share = None if given(factors) is not None else shares.get(fused(factors).phi)
+    return said if share is None or said.error >= share else dataclasses.replace(said, error=share)
+
+
 def given(factors: tuple[tp.Value, ...]) -> Filtered | None:
     """A function of one Gaussian given a filter."""
     return filtered(factors[0]) if len(factors) == 1 else None
@@ -175,17 +181,17 @@ def watched(reading: trace.Reading) -> list[tuple[gaussian.Pointwise, str]]:
     return [(phi, at) for phi, at in where.items() if phi.arity > 1 or gaussian.describe(phi).error != 0]
 
 
-def missed(functions: list[tuple[gaussian.Pointwise, str]]) -> list[str]:
-    """Those of which an expectation that was computed misses the accuracy."""
+def missed(functions: list[tuple[gaussian.Pointwise, str]]) -> dict[gaussian.Pointwise, tuple[float, str]]:
+    """Those of which an expectation that was computed misses the accuracy: by how much, and what to say of it."""
     shares = [(phi, gaussian.missed(phi), where) for phi, where in functions]
-    return [_missed(phi, share, where) for phi, share, where in shares if share]
+    return {phi: (share, _missed(phi, share, where)) for phi, share, where in shares if share}
 
 
 def _missed(phi: gaussian.Pointwise, share: float, where: str) -> str:
     reason = (
         "the function keeps oscillating, or is steep, at arguments of this variance, where no panels follow it"
         if phi.arity == 1
-        else "the variances met are larger than those the rule was chosen for (a smaller `accuracy` takes more nodes)"
+        else "no rule for several Gaussians reaches it at the variances met"
     )
     return f"the accuracy is not reached by {share:.0e}: {where.rpartition('/')[2]}: {reason}"
 

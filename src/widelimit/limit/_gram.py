@@ -32,11 +32,15 @@ _LIVE = 8 * (1 + _AHEAD)  # intermediate arrays of the largest size that are ali
 
 @dataclasses.dataclass(eq=False)
 class Gram:
-    """Tiles of a Gram matrix. Every tile has the same shape (the last ones are filled up), so one program serves all."""
+    """Tiles of a Gram matrix. Every tile has the same shape (the last ones are filled up), so one program serves all.
+
+    `renewed` tells whether rules of integration have been chosen anew, for laws that tiles met.
+    """
 
     pair: Pair
     output_rank: int
     budget: float
+    renewed: Callable[[], bool]
 
     def __post_init__(self) -> None:
         # Until an entry is met that needs the slow rules of integration, programs are compiled without them.
@@ -54,7 +58,7 @@ class Gram:
 
     @functools.cached_property
     def _row(self) -> Callable:
-        return jax.jit(jax.vmap(self.pair))
+        return jax.jit(jax.vmap(functools.partial(self.pair)))
 
     def matrix(self, x1: list[Array], x2: list[Array] | None, *, progress: bool = False) -> tuple[Array, ...]:
         """All pairs; with x2 None the symmetric matrix of x1, of which half is computed."""
@@ -63,34 +67,39 @@ class Gram:
         side = self.side(x1, n1, n2, symmetric)
         blocks = [(i, j) for i in range(0, n1, side) for j in range(0, n2, side) if not symmetric or i <= j]
         results: list[np.ndarray] = []
-        left = self._tiles(blocks, (x1, x2), side, (results, symmetric), progress)
-        if left:
-            self._deferred = None
-            self._tiles(left, (x1, x2), side, (results, symmetric), progress)
+        while blocks:
+            blocks = self._tiles(blocks, (x1, x2), side, (results, symmetric), progress)
         # Nobody else holds the buffers, so JAX may have them as they are.
         return tuple(jax.device_put(r, may_alias=True) for r in results)
 
     def _tiles(
         self, blocks: list, inputs: tuple, side: int, into: tuple[list[np.ndarray], bool], progress: bool
     ) -> list:
-        """Compute tiles into the matrices; returns the tiles that are left, where the slow rules are needed for one."""
+        """Compute tiles into the matrices; returns the tiles that are left, where one needs other rules."""
         (x1, x2), (results, symmetric) = inputs, into
         shape = x1[0].shape[0], x2[0].shape[0]
         kernel = self._staged([(a.shape[1:], a.dtype) for a in x1], side)
         left, right = (_Blocks(kernel, x, side, one, self.budget) for x, one in ((x1, trace.LEFT), (x2, trace.RIGHT)))
         for n, (at, tile) in enumerate(_ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress)):
             parts = [np.asarray(t) for t in tile]
-            if self._is_unresolved():
+            if self._is_outgrown():
                 return blocks[n:]
             if not results:
                 results += [_aligned((*shape, *t.shape[2:]), t.dtype) for t in tile]
             for whole, part in zip(results, parts, strict=True):
                 self._fill(whole, part, at, symmetric)
         jax.effects_barrier()
-        return blocks if self._is_unresolved() else []
+        return blocks if self._is_outgrown() else []
 
-    def _is_unresolved(self) -> bool:
-        return self._deferred is not None and self._deferred.met
+    def _is_outgrown(self) -> bool:
+        """Whether a tile met what its program has no rules for: the next will have them."""
+        unresolved, renewed = self._deferred is not None and self._deferred.met, self.renewed()
+        if unresolved:
+            self._deferred = None
+        if renewed:
+            for made in ("_compiled", "_programs", "_row"):
+                vars(self).pop(made, None)
+        return unresolved or renewed
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
         """Write a tile, and what mirrors it; a tile on the diagonal is made its own mirror image."""
@@ -112,7 +121,8 @@ class Gram:
         n = x[0].shape[0]
         step = max(1, min(n, self.side(x, n, n) ** 2))
         parts = [self._row(_rows(x, i, step), _rows(x, i, step)) for i in range(0, n, step)]
-        return tuple(jnp.concatenate(p)[:n] for p in zip(*parts, strict=True))
+        found = tuple(jnp.concatenate(p)[:n] for p in zip(*parts, strict=True))
+        return self.diagonal(x) if self._is_outgrown() else found
 
     def side(self, x: list[Array], n1: int, n2: int, symmetric: bool = False) -> int:
         """The side of a tile: small enough for cache and for the memory budget, and such that little is computed in vain."""
@@ -143,7 +153,8 @@ class Gram:
         if key not in made:
             leaves = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
             with gaussian.deferring(self._deferred):
-                made[key] = jax.make_jaxpr(self.pair)(leaves, leaves)
+                # JAX keeps what it traced of a function; rules chosen anew make another of it
+                made[key] = jax.make_jaxpr(functools.partial(self.pair))(leaves, leaves)
         return made[key]
 
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import PyTree
 
+from widelimit import gaussian, trace
 from widelimit import program as tp
-from widelimit import trace
 from widelimit.limit._explain import (
     ApproximationWarning,
     Explanation,
@@ -197,6 +197,7 @@ class Kernel(Read):
     def diagonal(self, x: PyTree) -> Kernels:
         """NNGP and NTK of each input with itself: (N,) [+ finite output axes of both sides]."""
         leaves = check_batch(self.reading, x, "kernel.diagonal(x)")
+        self._begin()
         found = Kernels(*self._grams("both", self.pair, _BUDGET).diagonal(leaves))
         self._warn_of_misses()
         return found
@@ -220,9 +221,24 @@ class Kernel(Read):
         second = None if x2 is None else check_batch(self.reading, x2, "kernel(x1, x2)")
         if second is not None:
             first, second = same_dtypes(first, second)
+        self._begin()
         found = self._grams(kind, pair, budget).matrix(first, second, progress=progress)
         self._warn_of_misses()
         return found
+
+    def _begin(self) -> None:
+        """Networks share functions, and what is known of them; what they met is their own."""
+        for phi, _ in self._watched:
+            gaussian.forget(phi)
+
+    def _renewed(self) -> bool:
+        """Whether rules have been chosen anew for what was met since."""
+        return any([gaussian.renewed(phi) for phi, _ in self._watched])
+
+    @functools.cached_property
+    def _shares(self) -> dict[gaussian.Pointwise, float]:
+        """Errors that were met, beyond what was said of their functions."""
+        return {}
 
     @functools.cached_property
     def _watched(self) -> list:
@@ -231,7 +247,8 @@ class Kernel(Read):
     def _warn_of_misses(self) -> None:
         """Warn of accuracies that were not reached at the laws of the inputs; of each once."""
         told = vars(self).setdefault("_told", set())
-        for text in missed(self._watched):
+        for phi, (share, text) in missed(self._watched).items():
+            self._shares[phi] = max(share, self._shares.get(phi, 0.0))
             if text not in told:
                 told.add(text)
                 warnings.warn(f"`kernel`: {text}", ApproximationWarning, stacklevel=4)
@@ -239,7 +256,7 @@ class Kernel(Read):
     def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:
         made = vars(self).setdefault("_compiled", {})
         if (kind, budget) not in made:
-            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget)
+            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget, self._renewed)
         return made[kind, budget]
 
     def _on_leaves(self, pair: Callable) -> Callable:
@@ -312,7 +329,7 @@ class Kernel(Read):
 
     def explain(self) -> Explanation:
         """What was recognised in each nonlinearity, how it is integrated, and with what error."""
-        return explain(self.reading, self.accuracy)
+        return explain(self.reading, self.accuracy, self._shares)
 
     def check(self) -> None:
         """Trace the kernel of a pair on shapes alone, so that what has no rule is refused at once."""
