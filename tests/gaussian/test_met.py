@@ -45,6 +45,7 @@ def test_the_error_at_a_large_variance_is_that_of_the_rule_until_another_is_chos
 def test_a_renewed_rule_states_its_error_at_the_laws_that_all_are_chosen_for():
     phi = gate()
     expected(phi, 16 * LAW)
+    jax.effects_barrier()
     assert renewed(phi)
     assert 0 < describe_several(phi, phi, ROUGH)[1] < ROUGH
 

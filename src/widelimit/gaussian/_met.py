@@ -69,8 +69,10 @@ def _largest(trial: Trial) -> float:
 
 
 def renewed(phi: Pointwise) -> bool:
-    """Whether rules for φ have been chosen anew, for laws that were met since they were last forgotten."""
-    jax.effects_barrier()
+    """Whether rules for φ have been chosen anew, for laws that were met since they were last forgotten.
+
+    What is still being computed has not been met: tiles are asked about without waiting for the next ones.
+    """
     own = [met.is_renewed() for met in list(measures(phi).values())]
     return any([*own, *map(renewed, parts(phi))])
 

@@ -122,6 +122,7 @@ class Gram:
         step = max(1, min(n, self.side(x, n, n) ** 2))
         parts = [self._row(_rows(x, i, step), _rows(x, i, step)) for i in range(0, n, step)]
         found = tuple(jnp.concatenate(p)[:n] for p in zip(*parts, strict=True))
+        jax.effects_barrier()
         return self.diagonal(x) if self._is_outgrown() else found
 
     def side(self, x: list[Array], n1: int, n2: int, symmetric: bool = False) -> int:

@@ -233,7 +233,7 @@ class Kernel(Read):
 
     def _renewed(self) -> bool:
         """Whether rules have been chosen anew for what was met since."""
-        return any([gaussian.renewed(phi) for phi, _ in self._watched])
+        return any([gaussian.renewed(phi) for phi, _ in self._watched if phi.arity > 1])
 
     @functools.cached_property
     def _shares(self) -> dict[gaussian.Pointwise, float]:
