@@ -1,5 +1,7 @@
 """Rules for several Gaussians are measured, and chosen anew, at laws that are larger than those they were chosen for."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,3 +81,16 @@ def test_a_batch_is_noted_by_its_largest_law():
     missed(phi)
     (met,) = measures(phi).values()
     np.testing.assert_allclose(met.trial.covariance, 9 * LAW, rtol=1e-12)
+
+
+def test_means_count_as_variances_do():
+    """A wave about 3 has the size of its arguments' second moment there, 9 and more; about 1 of less than 2."""
+    far, near = gate(), gate()
+    for phi, mean in ((far, 3.0), (near, 0.5)):
+        law = joint(jnp.asarray(LAW))
+        means = (jnp.asarray(mean),) * 2
+        expect_several(phi, phi, dataclasses.replace(law, left_mean=means, right_mean=means), (), (), accuracy=ROUGH)
+    missed(far), missed(near)
+    (met,) = measures(far).values()
+    np.testing.assert_array_equal(met.trial.mean, 3.0)
+    assert not measures(near)

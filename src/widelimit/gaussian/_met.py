@@ -1,7 +1,7 @@
 """The largest laws that expectations of several Gaussians meet: rules are measured there too, and chosen anew where they fail."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from widelimit.gaussian._rules import Rule, laws, rule_for
 from widelimit.gaussian._sides import tolerance
 from widelimit.gaussian._trial import LARGEST, Trial, in_units
 
-_GROWTH = 1.5  # of a variance: by so much more than the last law that was noted, and a law is noted
+_GROWTH = 1.5  # of a second moment: by so much more than the last law that was noted, and a law is noted
 _SLACK = 2.0  # errors are estimates: by so much more than was said beforehand, and they are said
 
 
@@ -26,7 +26,7 @@ class _Met:
 
     def __init__(self, trial: Trial, accuracy: float, dtype: np.dtype) -> None:
         self.trial, self.accuracy, self.tolerance = trial, accuracy, tolerance(accuracy, dtype)
-        self.variance = _largest(trial)
+        self.size = _largest(trial)
 
     def __call__(self) -> float:
         """The error of the rule there, if it is more than was said beforehand, else 0."""
@@ -36,7 +36,7 @@ class _Met:
     def is_renewed(self) -> bool:
         """Whether another rule is taken from now on, chosen for this law too, as the one so far fails here."""
         phi, psi, *_ = self.trial
-        if not self() or any(_GROWTH * _largest(t) >= self.variance for t in laws(phi, psi)):
+        if not self() or any(_GROWTH * _largest(t) >= self.size for t in laws(phi, psi)):
             return False
         before = self._rule.name
         laws(phi, psi).append(in_units(self.trial))
@@ -48,13 +48,13 @@ class _Met:
 
     @property
     def _error(self) -> float:
-        """Measured once for laws of like variance; 0 where a function cannot be evaluated outside of its program."""
+        """Measured once for laws of like size; 0 where a function cannot be evaluated outside of its program."""
         phi, psi, *_ = self.trial
         known = phi.remember(("errors", psi, self._rule.name), dict)
-        near = [v for v in known if v / _GROWTH <= self.variance <= v]
+        near = [v for v in known if v / _GROWTH <= self.size <= v]
         if not near:
-            near = [self.variance]
-            known[self.variance] = self._measured()
+            near = [self.size]
+            known[self.size] = self._measured()
         return known[near[0]]
 
     def _measured(self) -> float:
@@ -65,7 +65,8 @@ class _Met:
 
 
 def _largest(trial: Trial) -> float:
-    return float(trial.covariance.diagonal().max())
+    """The largest second moment."""
+    return float((trial.covariance.diagonal() + trial.mean**2).max())
 
 
 def renewed(phi: Pointwise) -> bool:
@@ -80,21 +81,25 @@ def renewed(phi: Pointwise) -> bool:
 def meeting(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable[..., Array]:
     """(expectation, law, params, params) -> expectation; when it is computed the largest law is noted.
 
-    Only of laws with variances beyond those at which rules are chosen.
+    Only of laws whose arguments have second moments beyond those at which rules are chosen.
     """
     watched = after_vmap(partial(_watched, partial(_note, (phi, psi, accuracy))))
     return lambda *args: watched(*aligned(*args))
 
 
 def _watched(note: Callable[..., None], value: Array, law: tuple, *params: tuple) -> Array:
-    left, right, *_ = law
-    own = [side[i][i] for side in (left, right) for i in range(len(side)) if side[i][i] is not None]
-    if own:
-        variances = jnp.max(jnp.stack([jnp.broadcast_to(x, value.shape).reshape(-1) for x in own]), 0)
-        place = jnp.argmax(variances)
-        here = jax.tree.map(lambda x: jnp.broadcast_to(x, value.shape).reshape(-1)[place], (law, *params))
-        lax.cond(variances[place] > LARGEST, lambda: jax.debug.callback(note, *here), lambda: None)
+    left, right, _, m1, m2 = law
+    squares = [k for side in (left, right) for k in (side[i][i] for i in range(len(side)))]
+    own = [_second_moment(k, m) for k, m in zip(squares, (*m1, *m2), strict=True)]
+    sizes = reduce(jnp.maximum, (jnp.broadcast_to(x, value.shape).reshape(-1) for x in own))
+    place = jnp.argmax(sizes)
+    here = jax.tree.map(lambda x: jnp.broadcast_to(x, value.shape).reshape(-1)[place], (law, *params))
+    lax.cond(sizes[place] > LARGEST, lambda: jax.debug.callback(note, *here), lambda: None)
     return value
+
+
+def _second_moment(variance: Array | None, mean: Array | None) -> Array | float:
+    return (0.0 if variance is None else variance) + (0.0 if mean is None else mean**2)
 
 
 def _note(task: tuple[Pointwise, Pointwise, float], law: tuple, lp: tuple, rp: tuple) -> None:
@@ -102,7 +107,7 @@ def _note(task: tuple[Pointwise, Pointwise, float], law: tuple, lp: tuple, rp: t
     parameters, dtype = (tuple(map(np.asarray, lp)), tuple(map(np.asarray, rp))), jax.tree.leaves(law)[0].dtype
     new = _Met(Trial(phi, psi, *_numbers(law), parameters), accuracy, dtype)
     old = measures(phi).get((psi, accuracy))
-    if np.isfinite(new.trial.covariance).all() and (old is None or new.variance > _GROWTH * old.variance):
+    if np.isfinite(new.trial.covariance).all() and (old is None or new.size > _GROWTH * old.size):
         measures(phi)[psi, accuracy] = new
 
 
