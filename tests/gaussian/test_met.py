@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gaussian.pairs import expect_several
-from widelimit.gaussian._met import renewed
+from widelimit.gaussian._met import renew
 from widelimit.gaussian._missed import forget, measures, missed
 from widelimit.gaussian._pointwise import Joint, Pointwise
 from widelimit.gaussian._several import describe_several
@@ -38,17 +38,17 @@ def test_the_error_at_a_large_variance_is_that_of_the_rule_until_another_is_chos
     size = np.sqrt(expected(gate(), np.tile(c[:2, :2], (2, 2))) * expected(gate(), np.tile(c[2:, 2:], (2, 2))))
     deviation = abs(expected(phi, c) - finer) / size
     assert 2 * ROUGH < deviation < missed(phi) < 3 * deviation
-    assert renewed(phi)
+    assert renew(phi) == 1
     assert abs(expected(phi, c) - finer) / size < ROUGH
     assert missed(phi) == 0
-    assert not renewed(phi)
+    assert renew(phi) == 1
 
 
 def test_a_renewed_rule_states_its_error_at_the_laws_that_all_are_chosen_for():
     phi = gate()
     expected(phi, 16 * LAW)
     jax.effects_barrier()
-    assert renewed(phi)
+    assert renew(phi) == 1
     assert 0 < describe_several(phi, phi, ROUGH)[1] < ROUGH
 
 

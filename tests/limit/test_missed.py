@@ -53,8 +53,17 @@ def test_rules_are_chosen_for_the_variances_that_are_met(computed):
     np.testing.assert_allclose(rough, fine, rtol=3e-2)
 
 
+def test_rules_that_another_kernel_chose_replace_those_compiled_before():
+    """Networks share functions: rules of one that met large variances serve the other's programs too, as they are measured."""
+    small, large = 0.1 * np.eye(3)[:1], np.eye(3)[:1]
+    first, second = (wl.limit(gate(4, lambda u: jnp.sin(u + 1)), (3,), accuracy=3e-2) for _ in range(2))
+    first.nngp(small)
+    second(large)
+    np.testing.assert_array_equal(first.nngp(large), second(large).nngp)
+
+
 def test_a_kernel_warns_where_no_rule_serves(monkeypatch):
-    monkeypatch.setattr("widelimit.gaussian.renewed", lambda phi: False)
+    monkeypatch.setattr("widelimit.gaussian.renew", lambda phi: 0)
     kernel, x = wl.limit(gate(4, jnp.cos), (3,), accuracy=3e-2), np.eye(3)[:2]
     with pytest.warns(wl.ApproximationWarning, match="no rule for several Gaussians"):
         kernel(x)

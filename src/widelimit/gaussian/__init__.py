@@ -10,7 +10,7 @@ from widelimit.gaussian._jumps import jumps
 from widelimit.gaussian._kinks import values_at
 from widelimit.gaussian._landscape import has_steps, is_own_derivative
 from widelimit.gaussian._mesh import panel_marks
-from widelimit.gaussian._met import renewed
+from widelimit.gaussian._met import renew
 from widelimit.gaussian._missed import forget, missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
 from widelimit.gaussian._recognise import is_polynomial
@@ -43,7 +43,7 @@ __all__ = [
     "jumps",
     "missed",
     "panel_marks",
-    "renewed",
+    "renew",
     "squared_difference",
     "values_at",
 ]

@@ -13,7 +13,7 @@ from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._landscape import Unevaluable
 from widelimit.gaussian._missed import measures, parts
 from widelimit.gaussian._pointwise import Pointwise
-from widelimit.gaussian._rules import Rule, laws, rule_for
+from widelimit.gaussian._rules import Rule, generation, laws, rule_for
 from widelimit.gaussian._sides import tolerance
 from widelimit.gaussian._trial import LARGEST, Trial, in_units
 
@@ -33,14 +33,11 @@ class _Met:
         said = max(self.tolerance, np.nan_to_num(self._rule.error))
         return self._error if self._error > _SLACK * said else 0.0
 
-    def is_renewed(self) -> bool:
-        """Whether another rule is taken from now on, chosen for this law too, as the one so far fails here."""
+    def renew(self) -> None:
+        """Have rules chosen for this law too, if the one so far fails here and that has not been tried."""
         phi, psi, *_ = self.trial
-        if not self() or any(_GROWTH * _largest(t) >= self.size for t in laws(phi, psi)):
-            return False
-        before = self._rule.name
-        laws(phi, psi).append(in_units(self.trial))
-        return self._rule.name != before
+        if self() and not any(_GROWTH * _largest(t) >= self.size for t in laws(phi, psi)):
+            laws(phi, psi).append(in_units(self.trial))
 
     @property
     def _rule(self) -> Rule:
@@ -69,13 +66,15 @@ def _largest(trial: Trial) -> float:
     return float((trial.covariance.diagonal() + trial.mean**2).max())
 
 
-def renewed(phi: Pointwise) -> bool:
-    """Whether rules for φ have been chosen anew, for laws that were met since they were last forgotten.
+def renew(phi: Pointwise) -> int:
+    """Choose rules for φ anew where laws that were met since they were last forgotten need it; how often that was done in all.
 
-    What is still being computed has not been met: tiles are asked about without waiting for the next ones.
+    What was traced when the number was another has old rules. What is still being computed has not been met: tiles are asked
+    about without waiting for the next ones.
     """
-    own = [met.is_renewed() for met in list(measures(phi).values())]
-    return any([*own, *map(renewed, parts(phi))])
+    for met in list(measures(phi).values()):
+        met.renew()
+    return generation(phi) + sum(map(renew, parts(phi)))
 
 
 def meeting(phi: Pointwise, psi: Pointwise, accuracy: float) -> Callable[..., Array]:

@@ -46,18 +46,18 @@ def rule_for(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
 
     At the standard laws, whose error it states, and at those of `laws`.
     """
-    key = ("rule", psi, accuracy, generation(phi, psi))
+    key = ("rule", psi, accuracy, len(laws(phi, psi)))
     return phi.remember(key, lambda: _chosen(phi, psi, accuracy))
 
 
 def laws(phi: Pointwise, psi: Pointwise) -> list[Trial]:
     """Laws beside the standard ones that rules are chosen for: longer the more of them were met."""
-    return phi.remember(("laws", psi), list)
+    return phi.remember("laws", dict).setdefault(psi, [])
 
 
-def generation(phi: Pointwise, psi: Pointwise) -> int:
-    """How often rules have been chosen anew: what was traced with them before is of no more use."""
-    return len(laws(phi, psi))
+def generation(phi: Pointwise) -> int:
+    """How often rules for φ have been chosen anew: what was traced with them before is of no more use."""
+    return sum(map(len, phi.remember("laws", dict).values()))
 
 
 def _chosen(phi: Pointwise, psi: Pointwise, accuracy: float) -> Rule:
@@ -121,11 +121,10 @@ def _smallest_tensor(
 
 
 def _tensor_error(count: int, accuracy: float, under: Sequence[Trial]) -> float:
-    """The error of a rule with so many nodes an axis, from those with fewer and from a lattice."""
-    sequence, n = _Sequence(), under[0].rank
-    for fewer in [c for c in tensor_counts(n) if c <= count][-_COMPARED:]:
-        sequence.add(_sums(under, tensor(n, fewer, accuracy)))
-    return max(sequence.error, _apart(under, sequence.last))
+    """The error of a rule with so many nodes an axis, from those with fewer and from lattices."""
+    n = under[0].rank
+    fewer = [c for c in tensor_counts(n) if c <= count][-_COMPARED:]
+    return _error_of([_sums(under, tensor(n, c, accuracy)) for c in fewer], under)
 
 
 class _Sequence:
@@ -149,6 +148,14 @@ class _Sequence:
         if first == math.inf or not third:
             return third
         return third * min(1.0, max(third / second, second / first)) if first and second else third
+
+
+def _error_of(sums: Sequence[list[float]], under: Sequence[Trial]) -> float:
+    """The error of the last of rules with more and more nodes."""
+    sequence = _Sequence()
+    for each in sums:
+        sequence.add(each)
+    return max(sequence.error, _apart(under, sequence.last))
 
 
 def _through_root(points: Points, covariance: Array, _: Array) -> Nodes:
@@ -249,11 +256,8 @@ def _panels(planes: tuple, order: int) -> Callable[[Array, Array], Nodes]:
 
 
 def _panel_error(planes: tuple, order: int, under: Sequence[Trial]) -> float:
-    """The error of panels with so many nodes an axis inside, from those with fewer and from a lattice."""
-    sequence = _Sequence()
-    for fewer in [n for n in _INNER if n <= order]:
-        sequence.add(_panel_sums(planes, fewer, under))
-    return max(sequence.error, _apart(under, sequence.last))
+    """The error of panels with so many nodes an axis inside, from those with fewer and from lattices."""
+    return _error_of([_panel_sums(planes, n, under) for n in _INNER if n <= order], under)
 
 
 def _panel_sums(planes: tuple, order: int, under: Sequence[Trial]) -> list[float]:

@@ -34,17 +34,19 @@ _LIVE = 8 * (1 + _AHEAD)  # intermediate arrays of the largest size that are ali
 class Gram:
     """Tiles of a Gram matrix. Every tile has the same shape (the last ones are filled up), so one program serves all.
 
-    `renewed` tells whether rules of integration have been chosen anew, for laws that tiles met.
+    `renew` has rules of integration chosen anew where laws that tiles met need it, and tells how often that was done: kernels
+    share functions, so another may have done it too.
     """
 
     pair: Pair
     output_rank: int
     budget: float
-    renewed: Callable[[], bool]
+    renew: Callable[[], int]
 
     def __post_init__(self) -> None:
         # Until an entry is met that needs the slow rules of integration, programs are compiled without them.
         self._deferred: gaussian.Deferred | None = gaussian.Deferred()
+        self._generation = 0  # of the rules that programs were traced with
 
     def _staged(self, structs: Sequence[tuple], side: int) -> Staged:
         """The kernel of all pairs of two lists of inputs, in stages compiled for their shapes."""
@@ -62,6 +64,7 @@ class Gram:
 
     def matrix(self, x1: list[Array], x2: list[Array] | None, *, progress: bool = False) -> tuple[Array, ...]:
         """All pairs; with x2 None the symmetric matrix of x1, of which half is computed."""
+        self._drop_old_rules()
         symmetric, x2 = x2 is None, x1 if x2 is None else x2
         n1, n2 = x1[0].shape[0], x2[0].shape[0]
         side = self.side(x1, n1, n2, symmetric)
@@ -93,13 +96,19 @@ class Gram:
 
     def _is_outgrown(self) -> bool:
         """Whether a tile met what its program has no rules for: the next will have them."""
-        unresolved, renewed = self._deferred is not None and self._deferred.met, self.renewed()
+        unresolved = self._deferred is not None and self._deferred.met
         if unresolved:
             self._deferred = None
-        if renewed:
-            for made in ("_compiled", "_programs", "_row"):
-                vars(self).pop(made, None)
-        return unresolved or renewed
+        return self._drop_old_rules() or unresolved
+
+    def _drop_old_rules(self) -> bool:
+        """Forget what was traced and compiled, if rules have been chosen anew since; whether that was so."""
+        before, self._generation = self._generation, self.renew()
+        if self._generation == before:
+            return False
+        for made in ("_compiled", "_programs", "_row"):
+            vars(self).pop(made, None)
+        return True
 
     def _fill(self, whole: np.ndarray, part: np.ndarray, at: tuple[int, int], symmetric: bool) -> None:
         """Write a tile, and what mirrors it; a tile on the diagonal is made its own mirror image."""
@@ -118,6 +127,7 @@ class Gram:
         return part.transpose(1, 0, *range(2 + a, 2 + 2 * a), *range(2, 2 + a))
 
     def diagonal(self, x: list[Array]) -> tuple[Array, ...]:
+        self._drop_old_rules()
         n = x[0].shape[0]
         step = max(1, min(n, self.side(x, n, n) ** 2))
         parts = [self._row(_rows(x, i, step), _rows(x, i, step)) for i in range(0, n, step)]

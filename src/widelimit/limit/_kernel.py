@@ -231,9 +231,9 @@ class Kernel(Read):
         for phi, _ in self._watched:
             gaussian.forget(phi)
 
-    def _renewed(self) -> bool:
-        """Whether rules have been chosen anew for what was met since."""
-        return any([gaussian.renewed(phi) for phi, _ in self._watched if phi.arity > 1])
+    def _renew(self) -> int:
+        """Have rules chosen anew for what was met since; how often that was done for all functions."""
+        return sum(gaussian.renew(phi) for phi, _ in self._watched if phi.arity > 1)
 
     @functools.cached_property
     def _shares(self) -> dict[gaussian.Pointwise, float]:
@@ -256,7 +256,7 @@ class Kernel(Read):
     def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:
         made = vars(self).setdefault("_compiled", {})
         if (kind, budget) not in made:
-            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget, self._renewed)
+            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget, self._renew)
         return made[kind, budget]
 
     def _on_leaves(self, pair: Callable) -> Callable:

@@ -383,7 +383,7 @@ def _expect(
         return jax.jit(expect)
 
     made = vars(phi).setdefault("_expectations", {})
-    key = (psi, accuracy, positive, gaussian.generation(phi, psi))
+    key = (psi, accuracy, positive, gaussian.generation(phi))
     if key not in made:
         made[key] = make()
     return made[key]
