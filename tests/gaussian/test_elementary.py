@@ -8,7 +8,7 @@ import pytest
 
 from gaussian.remez import arctan_over_x, remez
 from widelimit.gaussian import _elementary
-from widelimit.gaussian._angle import angle
+from widelimit.gaussian._angle import angle, quarter_tangent
 from widelimit.gaussian._elementary import arccos, arctan
 
 EPS = {jnp.float32: 6e-8, jnp.float64: 1.2e-16}
@@ -85,3 +85,14 @@ def test_angle_with_nothing_is_a_right_angle():
 
 def test_nan_comes_through():
     assert jnp.isnan(angle(jnp.asarray(jnp.nan), jnp.ones(()), jnp.ones(())).supplement)
+
+
+@pytest.mark.parametrize("dtype", EPS)
+def test_quarter_tangent_at_all_angles(dtype):
+    small = np.geomspace(1e-6, 0.1, 50)
+    theta = np.concatenate([[0], small, np.linspace(0.2, 2.9, 200), np.pi - small, [np.pi]])
+    gap = np.where(theta > np.pi / 2, 4 * np.cos(theta / 2) ** 2, 4 * np.sin(theta / 2) ** 2)
+    one = jnp.ones(theta.shape, dtype)
+    top, bottom = quarter_tangent(one, jnp.asarray(np.cos(theta), dtype), one, jnp.asarray(gap, dtype))
+    exact = np.tan(theta / 4)
+    np.testing.assert_allclose(top / bottom, exact, rtol=12 * EPS[dtype], atol=1e-12 if dtype == jnp.float32 else 1e-16)

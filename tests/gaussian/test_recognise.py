@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from widelimit.gaussian import Pointwise, derivative, describe
+from widelimit.gaussian import Pointwise, derivative, describe, homogeneity
 from widelimit.gaussian._family import form
 from widelimit.gaussian._forms import (
     Bump,
@@ -314,3 +314,21 @@ def test_descriptions():
     other = describe(Pointwise(jnp.tanh, 1, "tanh"), accuracy=1e-5)
     assert (other.name, other.formula) == ("tanh", "")
     assert 0 < other.error <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("phi", "degree"),
+    [
+        (jax.nn.relu, 1),
+        (lambda x: jax.nn.leaky_relu(x, 0.3), 1),
+        (lambda x: jnp.abs(x) * x, 2),
+        (lambda x: 2 * x**3 - jax.nn.relu(x) ** 3, 3),
+        (lambda x: x + x**2, None),
+        (lambda x: jnp.where(x > 0, 1.0, 0.0), None),
+        (lambda x: jax.nn.relu(x) + 1, None),
+        (lambda x: jax.nn.relu(x - 1), None),
+        (jnp.tanh, None),
+    ],
+)
+def test_degree_of_homogeneity(phi, degree):
+    assert homogeneity(Pointwise(phi, 1)) == degree

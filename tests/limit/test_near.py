@@ -104,6 +104,17 @@ def test_convolutions_in_single_precision():
     assert worst(k(both).ntk, k(both.astype(np.float64)).ntk) < 1e-6
 
 
+@pytest.mark.parametrize("network", ["residual", "flatten"])
+def test_inputs_of_very_different_norms_in_single_precision(network):
+    """The squared difference of two of them says little about the smaller one."""
+    make, shape = CARRIED[network]
+    k = wl.limit(make(), np.zeros(shape))
+    x = RNG.normal(size=(4, *shape)) * np.geomspace(1, 1e4, 4).reshape(-1, *[1] * len(shape))
+    x = x.astype(np.float32)
+    for found, exact in zip(k(x), k(x.astype(np.float64)), strict=True):
+        np.testing.assert_allclose(found, exact, rtol=2e-6)
+
+
 # --- what is carried is what the second moments say -----------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """E[φ(u)ψ(v)] under a Gaussian law: closed forms, quadrature, and the choice between them."""
 
-from widelimit.gaussian._angle import NEAR
+from widelimit.gaussian._angle import NEAR, quarter_tangent
 from widelimit.gaussian._batched import after_vmap, aligned
 from widelimit.gaussian._deferred import Deferred, deferring
 from widelimit.gaussian._difference import has_kink, is_nonnegative, squared_difference
@@ -13,7 +13,7 @@ from widelimit.gaussian._mesh import panel_marks
 from widelimit.gaussian._met import renew
 from widelimit.gaussian._missed import forget, missed
 from widelimit.gaussian._pointwise import IDENTITY, ONE, Joint, Pointwise, derivative
-from widelimit.gaussian._recognise import is_polynomial
+from widelimit.gaussian._recognise import homogeneity, is_polynomial
 from widelimit.gaussian._rules import generation
 
 __all__ = [
@@ -37,12 +37,14 @@ __all__ = [
     "generation",
     "has_kink",
     "has_steps",
+    "homogeneity",
     "is_nonnegative",
     "is_own_derivative",
     "is_polynomial",
     "jumps",
     "missed",
     "panel_marks",
+    "quarter_tangent",
     "renew",
     "squared_difference",
     "values_at",

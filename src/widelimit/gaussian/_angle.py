@@ -72,9 +72,10 @@ def angle(k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, ".
 
 
 class Half(NamedTuple):
-    """The acute one of θ and π − θ, with sine and determinant as in `Angle`."""
+    """The acute one of θ and π − θ, the tangent of half of it, with sine and determinant as in `Angle`."""
 
     acute: Array
+    tangent: Array
     sine: Array
     determinant: Array
 
@@ -85,11 +86,14 @@ def half_angle(k11: Array, c: Array, k22: Array, gap: Gap | None) -> Half:
     With the differences δ = k − |c|, exact where they are small, k11 k22 − c² = |c|(δ1 + δ2) + δ1 δ2: exactly zero where
     c = k11 = k22. Variances are first brought near 1 by powers of two, so that products neither overflow nor vanish.
     Where the entries are themselves rounded, an error ε is one of √ε in a small θ; there the gap g gives it to ε:
-    1 − cos θ = (g − (√k11 − √k22)²)/(2√(k11 k22)).
+    1 − cos θ = (g − (√k11 − √k22)²)/(2√(k11 k22)). It does so for near pairs only: of variances of different size it knows
+    little but the larger one.
     """
     (unit1, root1, shrink1), (unit2, root2, shrink2) = _scaled(k11), _scaled(k22)
+    near = None if gap is None else gap.value < NEAR * (root1 * root1) + NEAR * (root2 * root2)
     if gap is not None and gap.positive:
-        return _by_versine(_versine(gap.value, (root1, root2)), root1 * root2 + c)
+        versine = jnp.where(near, _versine(gap.value, (root1, root2)), 1 - c * (inverse(root1) * inverse(root2)))
+        return _by_versine(versine, root1 * root2 + c)
     size = jnp.abs(c)
     small = size * shrink1 * shrink2
     difference1, difference2 = unit1 - small, unit2 - small
@@ -97,29 +101,42 @@ def half_angle(k11: Array, c: Array, k22: Array, gap: Gap | None) -> Half:
     below = (jnp.sqrt(unit1) * jnp.sqrt(unit2) + small) ** 2
     if gap is not None:
         versine = _versine(gap.value, (root1, root2))
-        near = gap.value < NEAR * (root1 * root1 + root2 * root2)
         above, below = jnp.where(near, versine, above), jnp.where(near, 2 - versine, below)
     return _half(jnp.maximum(above, 0) / below, root1 * root2 + size)
 
 
+def quarter_tangent(
+    k11: Float[Array, "..."], c: Float[Array, "..."], k22: Float[Array, "..."], gap: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """tan(θ/4) for θ in [0, π] as (numerator, denominator), without an arc-tangent: tan(θ/2) = t or 1/t, t of the acute angle.
+
+    Args:
+        k11: variance of u.
+        c: covariance.
+        k22: variance of v.
+        gap: E[(u − v)²], or E[(u + v)²] where c < 0, with all its digits.
+    """
+    t = half_angle(k11, jnp.abs(c), k22, Gap(gap, positive=True)).tangent
+    obtuse = c < 0
+    return jnp.where(obtuse, 1, t), jnp.where(obtuse, t, 1) + jnp.sqrt(1 + t * t)
+
+
 def _versine(gap: Array, roots: tuple[Array, Array]) -> Array:
-    """1 − cos θ; 1 where a variance is zero. What is of one side alone stands together: it is computed once an input."""
+    """1 − cos θ of near pairs. What is of one side alone stands together: it is computed once an input."""
     root1, root2 = roots
-    dead1, dead2 = (jnp.where(root > 0, 0, 1).astype(root.dtype) for root in roots)
-    apart = (gap - (root1 - root2) ** 2) * (inverse(root1) * (inverse(root2) / 2))
-    return jnp.maximum(apart + dead1 + dead2, 0)
+    return (gap - (root1 - root2) ** 2) * (inverse(root1) * (inverse(root2) / 2))
 
 
 def _by_versine(versine: Array, wide: Array) -> Half:
-    """Of a pair with c >= 0 and thus 1 − cos θ <= 1: the gap alone has the digits of far pairs too."""
-    versine = jnp.minimum(versine, 1)
+    """Of a pair with c >= 0 and thus 1 − cos θ <= 1."""
+    versine = jnp.clip(versine, 0, 1)
     return _half(versine / (2 - versine), wide)
 
 
 def _half(squared: Array, wide: Array) -> Half:
     """From tan²(θ/2) and √(k11 k22) + |c|."""
     tangent = jnp.sqrt(squared)
-    return Half(2 * arctan(tangent), tangent * wide, squared * wide * wide)
+    return Half(2 * arctan(tangent), tangent, tangent * wide, squared * wide * wide)
 
 
 def _scaled(k: Array) -> tuple[Array, Array, Array]:

@@ -385,3 +385,12 @@ def is_polynomial(phi: Pointwise) -> bool:
     """Whether a function is recognised as a polynomial of one Gaussian."""
     found = recognise(phi) if phi.arity == 1 else None
     return found is not None and not found.terms
+
+
+def homogeneity(phi: Pointwise) -> int | None:
+    """n with φ(a u) = aⁿ φ(u) for all a > 0 and n >= 1; `None` if there is none or it is not recognised."""
+    found = recognise(phi) if phi.arity == 1 else None
+    if found is None or not all(isinstance(atom, Rectified) for _, atom in found.terms):
+        return None
+    orders = {k for k, weight in enumerate(found.polynomial) if weight} | {atom.order for _, atom in found.terms}
+    return orders.pop() if len(orders) == 1 and 0 not in orders else None

@@ -248,15 +248,21 @@ def _pads(window: tp.Window) -> bool:
 
 def _slid(gap: Array, moments: tuple[Array, Array] | None, r: Request) -> tuple[Array, tuple[Array, Array] | None]:
     """Σ over the taps of the gap, and of the moments beside it."""
+    if not _is_bordered(r):
+        return tp.sum_of_taps(gap, taps(r)), None if moments is None else _slid_moments(moments, r)
     for window, axes in taps(r):
         size = [gap.shape[i] for i in axes]
         gap = window.sum(gap, *axes)
         if len(axes) == 2 and _pads(window):
             (left, right), (i, j) = moments, axes
             gap = gap + _at_border(window, left, (i, j), size[1]) + _at_border(window, right, (j, i), size[0])
-        if moments is not None:
-            moments = window.sum(moments[0], axes[0]), window.sum(moments[1], axes[-1])
+        moments = window.sum(moments[0], axes[0]), window.sum(moments[1], axes[-1])
     return gap, moments
+
+
+def _slid_moments(moments: tuple[Array, Array], r: Request) -> tuple[Array, Array]:
+    left, right = ([(window, (axes[end],)) for window, axes in taps(r)] for end in (0, -1))
+    return tp.sum_of_taps(moments[0], left), tp.sum_of_taps(moments[1], right)
 
 
 def _at_border(window: tp.Window, k: Array, axes: tuple[int, int], size: int) -> Array:

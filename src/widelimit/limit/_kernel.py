@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 
 from widelimit import gaussian, trace
 from widelimit import program as tp
+from widelimit.limit._by_angle import ByAngle
 from widelimit.limit._explain import (
     ApproximationWarning,
     Explanation,
@@ -30,7 +31,7 @@ from widelimit.limit._gram import Gram
 from widelimit.limit._inputs import check_batch, check_single, same_dtypes
 from widelimit.limit._kernels import Kernels
 from widelimit.limit._read import Read
-from widelimit.limit._recursion import Recursion
+from widelimit.limit._recursion import Instead, Recursion
 from widelimit.limit._request import complete
 from widelimit.limit._sampled import SampledKernel, sampled
 from widelimit.particles import resolving
@@ -222,7 +223,9 @@ class Kernel(Read):
         if second is not None:
             first, second = same_dtypes(first, second)
         self._begin()
-        found = self._grams(kind, pair, budget).matrix(first, second, progress=progress)
+        entries = first[0].shape[0] * (second or first)[0].shape[0]
+        grams = self._quickest(kind, pair, budget, entries, self._dtype((first,)))
+        found = grams.matrix(first, second, progress=progress)
         self._warn_of_misses()
         return found
 
@@ -253,10 +256,25 @@ class Kernel(Read):
                 told.add(text)
                 warnings.warn(f"`kernel`: {text}", ApproximationWarning, stacklevel=4)
 
+    def _quickest(self, kind: str, pair: Callable, budget: float, entries: int, dtype: Any) -> Gram:
+        """By layers, or by the angle where that is possible and there are many entries."""
+        by_angle = self._by_angle.pair(kind, pair) if self._by_angle.is_worth(entries, dtype) else None
+        if by_angle is None:
+            return self._grams(kind, pair, budget)
+        return self._gram_of(f"{kind} by angle", by_angle, budget)
+
+    @functools.cached_property
+    def _by_angle(self) -> ByAngle:
+        with _room_for(self.reading):
+            return ByAngle(self.reading.output)
+
     def _grams(self, kind: str, pair: Callable, budget: float) -> Gram:
+        return self._gram_of(kind, self._on_leaves(pair), budget)
+
+    def _gram_of(self, kind: str, pair: Callable, budget: float) -> Gram:
         made = vars(self).setdefault("_compiled", {})
         if (kind, budget) not in made:
-            made[kind, budget] = Gram(self._on_leaves(pair), len(self.reading.output.shape), budget, self._renew)
+            made[kind, budget] = Gram(pair, len(self.reading.output.shape), budget, self._renew)
         return made[kind, budget]
 
     def _on_leaves(self, pair: Callable) -> Callable:
@@ -293,28 +311,34 @@ class Kernel(Read):
         self, x: PyTree, xp: PyTree
     ) -> tuple[Callable[[dict[str, Any]], Array], dict[str, Array], dict[str, Array]]:
         """The cross-kernel as a function of the weights' cross-covariances; the variances; the learning rates."""
-        inputs = tuple(check_single(self.reading, v) for v in (x, xp))
+        inputs = tuple(v if isinstance(v, Instead) else check_single(self.reading, v) for v in (x, xp))
         dtype = self._dtype(inputs)
         variances, rates = (
             {p: jnp.asarray(v, dtype) for p, v in table.items()} for table in (self._variances, self._rates)
         )
 
         def cross(covariances: dict[str, Any]) -> Array:
-            return self.cross_covariance(inputs, variances, covariances, dtype)
+            return self.cross_covariance(inputs, variances, covariances, dtype, at_base=True)
 
         return cross, variances, rates
 
-    def cross_covariance(self, inputs: tuple, variances: dict[str, Any], cross: dict[str, Any], dtype: Any) -> Array:
-        """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances."""
+    def cross_covariance(
+        self, inputs: tuple, variances: dict[str, Any], cross: dict[str, Any], dtype: Any, *, at_base: bool = False
+    ) -> Array:
+        """K₁₂(x, x') for two copies of the network whose weights have these variances and cross-covariances.
+
+        `at_base` tells that the two are equal, and only the derivative in `cross` is of interest.
+        """
         base = Recursion(inputs, variances, variances, dtype, self.accuracy)
-        recursion = Recursion(inputs, variances, cross, dtype, self.accuracy, base)
+        recursion = Recursion(inputs, variances, cross, dtype, self.accuracy, base, at_base)
         out = self.reading.output
         with _room_for(self.reading):
             value = recursion.second(complete(out, out, (0, 1)))
         return jnp.zeros((*out.shape, *out.shape), dtype) if value is None else value
 
     def _dtype(self, inputs: tuple) -> Any:
-        floats = [a.dtype for leaves in inputs for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
+        arrays = ((x.value,) if isinstance(x, Instead) else x for x in inputs)
+        floats = [a.dtype for leaves in arrays for a in leaves if jnp.issubdtype(a.dtype, jnp.floating)]
         return jnp.result_type(*floats) if floats else jnp.result_type(float)
 
     @functools.cached_property
@@ -334,7 +358,10 @@ class Kernel(Read):
     def check(self) -> None:
         """Trace the kernel of a pair on shapes alone, so that what has no rule is refused at once."""
         try:
-            self._grams("both", self.pair, _BUDGET).program([(s.shape, s.dtype) for s in self.reading.inputs])
+            if self._by_angle.found is not None:
+                self._by_angle.program("both", self.pair)
+            else:
+                self._grams("both", self.pair, _BUDGET).program([(s.shape, s.dtype) for s in self.reading.inputs])
         except trace.Refusal:
             raise
         except ValueError as error:

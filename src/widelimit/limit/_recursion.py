@@ -37,6 +37,14 @@ from widelimit.limit._weights import data_product, split_for_weights, through_ve
 _MANY = 16  # positions of which all pairs are asked for
 
 
+@dataclasses.dataclass(frozen=True)
+class Instead:
+    """The value of a known array, in place of the inputs that it is computed from."""
+
+    known: tp.Known
+    value: Array
+
+
 @dataclasses.dataclass(eq=False)
 class Recursion:
     """K for one pair of inputs; side 0 is x, side 1 is x'.
@@ -44,21 +52,24 @@ class Recursion:
     `variances` are the parameters' variances (both copies of a weight alike); `cross` the covariances between
     corresponding entries of the two copies. At cross = variances the copies are one network, and the derivative
     of K with respect to cross, along the learning rates, is the tangent kernel. `base` is the same recursion at that
-    point (None: this is it, or the derivative is not of interest).
+    point (None: this is it, or the derivative is not of interest). `at_base` tells that this is that point too, and only
+    the derivative of `cross` differs: what is zero there need not be computed.
     """
 
-    inputs: tuple[Sequence[Array], ...]
+    inputs: tuple[Sequence[Array] | Instead, ...]
     variances: dict[str, Any]
     cross: dict[str, Any]
     dtype: Any
     accuracy: float
 
     base: Recursion | None = None
+    at_base: bool = False
 
     def __post_init__(self) -> None:
         self._second: dict[Any, Array | None] = {}
         self._mean: dict[Any, Array | None] = {}
-        self._known: dict[Any, Array] = {}
+        given = ((x, side) for side, x in enumerate(self.inputs) if isinstance(x, Instead))
+        self._known: dict[Any, Array] = {(x.known, side): x.value for x, side in given}
         self._products: dict[Any, Array] = {}
         self._expectations: dict[Any, Array] = {}
         self._gaps: dict[Any, Gap] = {}
@@ -189,7 +200,7 @@ class Recursion:
     def apart(self, path: str, sides: tuple[int, int]) -> Any:
         """The variance less the covariance of the two copies of a parameter; None where they are one."""
         variance, covariance = self.variances[path], self.covariance(path, sides)
-        if sides[0] == sides[1] or self.cross is self.variances or _equal(variance, covariance):
+        if sides[0] == sides[1] or self.at_base or self.cross is self.variances or _equal(variance, covariance):
             return None
         return jax.lax.stop_gradient(variance - covariance)
 
@@ -286,7 +297,7 @@ class Recursion:
         jumping = r.sides == (0, 1) and self.base is not None and (phi.has_jumps or psi.has_jumps)
         value, gap = (self._almost_everywhere if jumping else self._integral)(phi, psi, r)
         value, gap = self._cast(value), None if gap is None else self._cast(gap)
-        if r.sides == (0, 1):
+        if r.sides == (0, 1) or None in r.match:
             value, gap = self._written(phi, psi, r, (value, gap))
         if gap is not None:
             self._carried[phi.key, psi.key, r.sides, r.match] = jnp.broadcast_to(gap, r.shape)

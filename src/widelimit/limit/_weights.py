@@ -110,9 +110,7 @@ def vectors(a: Array, contracted: tuple[int, ...]) -> Array:
 
 def slide(k: Array, r: Request) -> Array:
     """Σ over the taps: both sides read at the same tap."""
-    for window, axes in taps(r):
-        k = window.sum(k, *axes)
-    return k
+    return tp.sum_of_taps(k, taps(r))
 
 
 def taps(r: Request) -> list[tuple[tp.Window, tuple[int, ...]]]:

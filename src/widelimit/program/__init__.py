@@ -20,6 +20,7 @@ from widelimit.program._maps import (
     reshaped,
     reversed_,
     spread,
+    sum_of_taps,
     summed,
     taken,
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from jax import Array, lax
 from jax import numpy as jnp
+
+_FEW_TAPS = 9  # of two windows of 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,24 +186,39 @@ class Window:
         return -1 if between or not 0 <= source < n else source
 
     def pad(self, a: Array, axis: int) -> Array:
-        if (self.low, self.high, self.base_dilation) == (0, 0, 1):
-            return a
-        config = [(0, 0, 0)] * a.ndim
-        config[axis] = (self.low, self.high, self.base_dilation - 1)
-        return lax.pad(a, jnp.zeros((), a.dtype), config)
+        return _padded(a, [(self, (axis,))])
 
     def sum(self, a: Array, *axes: int) -> Array:
         """Σ_k over the taps, reading all `axes` at the same tap: Σ_k S_k a, or Σ_k S_k a S_kᵀ for two axes."""
-        lengths = [self.length(a.shape[i]) for i in axes]
+        return sum_of_taps(a, [(self, axes)])
+
+
+def sum_of_taps(a: Array, windows: Sequence[tuple[Window, tuple[int, ...]]]) -> Array:
+    """Σ over the taps of several windows, each reading its own axes at the same tap.
+
+    A few taps in all are read from one padded array; many window by window, each of them a pass over memory.
+    """
+    if len(windows) > 1 and math.prod(window.size for window, _ in windows) > _FEW_TAPS:
+        return functools.reduce(lambda a, one: sum_of_taps(a, [one]), windows, a)
+    lengths = [[window.length(a.shape[i]) for i in axes] for window, axes in windows]
+    a = _padded(a, windows)
+
+    def read(taps: tuple[int, ...]) -> Array:
+        part = a
+        for (window, axes), k, sizes in zip(windows, taps, lengths, strict=True):
+            for axis, length in zip(axes, sizes, strict=True):
+                part = window.tap(part, axis, k, length)
+        return part
+
+    return functools.reduce(jnp.add, map(read, itertools.product(*(range(window.size) for window, _ in windows))))
+
+
+def _padded(a: Array, windows: Sequence[tuple[Window, tuple[int, ...]]]) -> Array:
+    config = [(0, 0, 0)] * a.ndim
+    for window, axes in windows:
         for axis in axes:
-            a = self.pad(a, axis)
-        total = None
-        for k in range(self.size):
-            part = a
-            for axis, length in zip(axes, lengths, strict=True):
-                part = self.tap(part, axis, k, length)
-            total = part if total is None else total + part
-        return total
+            config[axis] = (window.low, window.high, window.base_dilation - 1)
+    return a if config == [(0, 0, 0)] * a.ndim else lax.pad(a, jnp.zeros((), a.dtype), config)
 
 
 def pooled(axis: int, target: int, window: Window) -> AxisMap:

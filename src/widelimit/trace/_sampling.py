@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -200,17 +200,31 @@ def _keys(step: Step, values: Sequence[Number | Key]) -> list[Sample]:
     if any(_numeric.is_float(v.aval.dtype) for v in _outputs(step)):
         return [_unread(step)] * len(_outputs(step))
     fixed = all(v.fixed for v in values if isinstance(v, Key))
-    make = _unstacked if step.name == "unstack" else Step.bind
+    make = {"unstack": _unstacked, "slice": _sliced}.get(step.name, Step.bind)
     return [Key(out, fixed) for out in make(step, *_native(step, values))]
 
 
+# Keys are cut without compiling: a program a key, or one of as many outputs, takes longer than all else.
+
+
 def _unstacked(step: Step, keys: jax.Array) -> list[jax.Array]:
-    """The keys of a stack, cut without compiling a program of as many outputs."""
-    if not _numeric.is_key(keys.dtype):
-        return list(map(jnp.asarray, np.moveaxis(np.asarray(keys), step.params["axis"], 0)))
     axis = step.params["axis"] + (keys.ndim if step.params["axis"] < 0 else 0)
-    bits, impl = np.moveaxis(np.asarray(jax.random.key_data(keys)), axis, 0), jax.random.key_impl(keys)
-    return [jax.random.wrap_key_data(jnp.asarray(b), impl=impl) for b in bits]
+    return _of_bits(keys, lambda bits: np.moveaxis(bits, axis, 0))
+
+
+def _sliced(step: Step, keys: jax.Array) -> list[jax.Array]:
+    starts, limits = step.params["start_indices"], step.params["limit_indices"]
+    strides = step.params["strides"] or (1,) * len(starts)
+    cut = tuple(map(slice, starts, limits, strides))
+    return _of_bits(keys, lambda bits: [bits[cut]])
+
+
+def _of_bits(keys: jax.Array, parts: Callable[[np.ndarray], Iterable[np.ndarray]]) -> list[jax.Array]:
+    """Parts of an array of keys, or of their bits; `parts` acts on the leading axes."""
+    if not _numeric.is_key(keys.dtype):
+        return list(map(jnp.asarray, parts(np.asarray(keys))))
+    impl = jax.random.key_impl(keys)
+    return [jax.random.wrap_key_data(jnp.asarray(b), impl=impl) for b in parts(np.asarray(jax.random.key_data(keys)))]
 
 
 def _evaluated(out: jax.Array, precision: float, *, fixed: bool) -> Sample:
