@@ -39,8 +39,7 @@ class Series:
 
 def _horner(coefficients: ndarray, t: Any) -> Any:
     number = t.dtype.type
-    start = number(coefficients[-1]) + 0 * t
-    return functools.reduce(lambda value, c: value * t + number(c), coefficients[-2::-1], start)
+    return functools.reduce(lambda value, c: value * t + number(c), coefficients[-2::-1], number(coefficients[-1]))
 
 
 def angles() -> ndarray:
