@@ -34,6 +34,8 @@ def homogeneous(output: tp.Value) -> Homogeneous | None:
 
 
 class _Search:
+    """From the output backwards, as long as values have no positions."""
+
     def __init__(self) -> None:
         self.source: tp.Given | None = None
         self.layers = 0
@@ -41,9 +43,12 @@ class _Search:
 
     def degree(self, value: tp.Value) -> int | None:
         if value not in self._degrees:
-            found = None if value.is_gaussian else self._of_function(value)
-            self._degrees[value] = self._by_structure(value) if found is None else found
+            self._degrees[value] = None if value.shape else self._found(value)
         return self._degrees[value]
+
+    def _found(self, value: tp.Value) -> int | None:
+        degree = None if value.is_gaussian else self._of_function(value)
+        return self._by_structure(value) if degree is None else degree
 
     def _by_structure(self, value: tp.Value) -> int | None:
         match value:

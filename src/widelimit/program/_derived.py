@@ -41,7 +41,7 @@ def _at_once(a: Any, maps: tuple[AxisMap, ...]) -> np.ndarray:
         return np.asarray(apply_maps(jnp.asarray(a), maps, lambda _: None))
 
 
-def once(value: Value, key: Hashable, make: Callable[[], Any]) -> Any:
+def once(value: Value | Known, key: Hashable, make: Callable[[], Any]) -> Any:
     """Make a value derived from another only once: what is equal is then the same object."""
     made = vars(value).setdefault("_derived", {})
     if key not in made:
