@@ -23,18 +23,25 @@ from widelimit.limit._stages import staged
 Pair = Callable[[Any, Any], tuple[Array, ...]]
 
 _WORTH = 2**24  # entries times layers from which a compilation pays
+_LONGEST = (
+    2**15
+)  # numbers in a vector: those at all angles are held at once, and of longer ones the products take most of the time
 
 
 class ByAngle:
     """What the kernels of a network are by the angle between two inputs, where they are that."""
 
     def __init__(self, output: tp.Value) -> None:
-        self.found = None if output.shape else homogeneous(output)
+        found = homogeneous(output)
+        self.found = found if found is not None and 2 <= math.prod(found.source.shape) <= _LONGEST else None
         self._programs: dict[str, Any] = {}
         self._made: dict[str, Pair | None] = {}
 
+    def serves(self, dtype: Any) -> bool:
+        return self.found is not None and dtype == jnp.float32
+
     def is_worth(self, entries: int, dtype: Any) -> bool:
-        return self.found is not None and dtype == jnp.float32 and entries * self.found.layers >= _WORTH
+        return self.serves(dtype) and entries * self.found.layers >= _WORTH
 
     def pair(self, kind: str, pair: Pair) -> Pair | None:
         """The kernels that `pair` gives, as a function of two lists of leaves; `None` if they are no short series."""
@@ -54,7 +61,7 @@ class ByAngle:
 
 def _pair(found: Homogeneous, program: Any) -> Pair | None:
     values = _on_circle(found.source, program)
-    changing = [v for v in values or () if v.any()]
+    changing = [v for v in values if v.any()]
     series = _zonal.series(changing) if changing else None
     if series is None:
         return None
@@ -66,11 +73,9 @@ def _pair(found: Homogeneous, program: Any) -> Pair | None:
     return by_angle
 
 
-def _on_circle(source: tp.Given, program: Any) -> list[ndarray] | None:
-    """The kernels in float64 between a unit vector and those at all angles from it; `None` without a second direction."""
+def _on_circle(source: tp.Given, program: Any) -> list[ndarray]:
+    """The kernels in float64 between a unit vector and those at all angles from it."""
     size, theta = math.prod(source.shape), _zonal.angles()
-    if size < 2:
-        return None
     one, others = np.zeros((2, theta.size, size))
     one[:, 0] = 1  # as many as of the others: both sides then share what is compiled
     others[:, 0], others[:, 1] = np.cos(theta), np.sin(theta)

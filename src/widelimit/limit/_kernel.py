@@ -358,7 +358,7 @@ class Kernel(Read):
     def check(self) -> None:
         """Trace the kernel of a pair on shapes alone, so that what has no rule is refused at once."""
         try:
-            if self._by_angle.found is not None:
+            if self._by_angle.serves(self._dtype((self.reading.inputs,))):
                 self._by_angle.program("both", self.pair)
             else:
                 self._grams("both", self.pair, _BUDGET).program([(s.shape, s.dtype) for s in self.reading.inputs])
