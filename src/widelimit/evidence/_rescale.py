@@ -30,7 +30,7 @@ class Rescaled(NamedTuple):
 
         def moved(covariances: dict[str, Array]) -> Array:
             dtype = next(iter(variances.values())).dtype
-            return self.kernel.cross_covariance(inputs, variances, covariances, dtype)
+            return self.kernel.cross_covariance(inputs, variances, covariances, dtype, at_base=True)
 
         return Kernels(*jax.jvp(moved, (variances,), (rates,)))
 
