@@ -19,7 +19,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready$(if $(PYTHON),-$(subst /,-,$(PYTHON)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # processes that share the cores: threads of BLAS that wait by spinning would cost more than they bring
-PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+PYTEST := OPENBLAS_NUM_THREADS=1 XLA_FLAGS=--xla_cpu_parallel_codegen_split_count=1 $(BIN)/python -m pytest
 
 .PHONY: help demo test slow lint docs bench papers zoo venv clean
 

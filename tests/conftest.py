@@ -10,6 +10,7 @@ import jax
 import pytest
 
 import golden as reference
+import typecheck  # noqa: F401  before the package is imported: what its functions are decorated with
 
 # The suite compares with references to 1e-6 and better; tests of float32 ask for it by dtype.
 jax.config.update("jax_enable_x64", True)

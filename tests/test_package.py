@@ -5,9 +5,14 @@ import sys
 from importlib.metadata import entry_points, requires, version
 from importlib.resources import files
 
+import jax.numpy as jnp
 import pytest
+from beartype.roar import BeartypeCallHintParamViolation
+from jaxtyping import TypeCheckError
 
 import widelimit
+from widelimit.dynamics import _layout
+from widelimit.limit import _gram
 
 EXTRAS = (
     "flax",
@@ -84,3 +89,13 @@ def test_package_is_marked_typed():
 def test_command_is_installed():
     (command,) = entry_points(group="console_scripts", name="widelimit")
     assert command.value == "widelimit.cli:main"
+
+
+def test_types_are_checked_in_the_suite():
+    with pytest.raises(BeartypeCallHintParamViolation):
+        _gram._sides("many")
+
+
+def test_axes_are_checked_in_the_suite():
+    with pytest.raises(TypeCheckError):
+        _layout.flat(jnp.ones(3))
