@@ -138,3 +138,38 @@ def test_many_results_of_an_operation_do_not_hide_a_difference():
 
     keys = [[p.key for p in pieces(fn(swap), (2, 2))] for swap in (False, True, False)]
     assert keys[0] == keys[2] != keys[1]
+
+
+def lopsided(x, y):
+    """Of y something is needed that is not of x, of x something that a pair reads before y's twin of it."""
+    k = jnp.sin(x) * jnp.exp(jnp.tanh(y))
+    return boundary(k) * jnp.tanh(x) + jnp.sin(y), jnp.cos(y)
+
+
+def test_what_one_side_made_serves_the_other():
+    program = jax.make_jaxpr(lopsided)(*[jax.ShapeDtypeStruct((), jnp.float64)] * 2)
+    kernel, x = staged(program, (N1, N1)), jnp.linspace(-1, 1, N1)
+    left = kernel.alone([x], trace.LEFT)
+    assert kernel.is_mirrored
+    for a, b in zip(kernel(left, kernel.mirrored(left)), kernel([x], [x]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    right = kernel.alone([x], trace.RIGHT)
+    assert right.keys() == kernel.mirrored(left).keys()
+    for i, value in kernel.mirrored(left).items():
+        np.testing.assert_array_equal(value, right[i])
+
+
+def test_inputs_of_different_shapes_do_not_serve_each_other():
+    structs = [jax.ShapeDtypeStruct((n,), jnp.float64) for n in (2, 3)]
+    program = jax.make_jaxpr(lambda x, y: jnp.sum(x) * jnp.sum(y))(*structs)
+    assert not staged(program, (N1, N1)).is_mirrored
+
+
+def test_only_what_pairs_read_is_kept():
+    """Not what one stage of a side makes for another."""
+    program = jax.make_jaxpr(lambda x, y: jnp.sum(boundary(jnp.exp(x)) ** 2) * jnp.sum(y))(
+        *[jax.ShapeDtypeStruct((2**14,), jnp.float64)] * 2
+    )
+    kernel = staged(program, (1, 1))
+    assert len({stage for stage in kernel.stages if stage.side == trace.LEFT}) > 1
+    assert kernel.alone_bytes(trace.LEFT) < 100

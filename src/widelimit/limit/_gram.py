@@ -82,7 +82,8 @@ class Gram:
         (x1, x2), (results, symmetric) = inputs, into
         shape = x1[0].shape[0], x2[0].shape[0]
         kernel = self._staged([(a.shape[1:], a.dtype) for a in x1], side)
-        left, right = (_Blocks(kernel, x, side, one, self.budget) for x, one in ((x1, trace.LEFT), (x2, trace.RIGHT)))
+        left = _Blocks(kernel, x1, side, trace.LEFT, self.budget)
+        right = left.mirrored() if symmetric else _Blocks(kernel, x2, side, trace.RIGHT, self.budget)
         for n, (at, tile) in enumerate(_ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress)):
             parts = [np.asarray(t) for t in tile]
             if self._is_outgrown():
@@ -198,9 +199,15 @@ class _Blocks:
     """The inputs of a side in blocks: with all that depends on them alone, kept, where that takes a small part of the budget."""
 
     def __init__(self, kernel: Staged, x: list[Array], length: int, side: int, budget: float) -> None:
-        self.kernel, self.x, self.length, self.side = kernel, x, length, side
+        self.kernel, self.x, self.length, self.side, self.budget = kernel, x, length, side, budget
         self.small = kernel.alone_bytes(side) * x[0].shape[0] <= _KEPT * budget * 2**30
         self.kept: dict[int, Any] = {}
+
+    def mirrored(self) -> Callable[[int], Any]:
+        """The same inputs on the other side."""
+        if self.small and self.kernel.is_mirrored:
+            return lambda start: self.kernel.mirrored(self(start))
+        return _Blocks(self.kernel, self.x, self.length, trace.RIGHT, self.budget)
 
     def __call__(self, start: int) -> Any:
         if not self.small:

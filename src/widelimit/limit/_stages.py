@@ -76,8 +76,9 @@ class Staged:
     def __call__(self, left: Sequence[Array] | dict, right: Sequence[Array] | dict) -> list[Array]:
         """All pairs of inputs, or of what `alone` made of them."""
         values = {**self.consts, **self._named(left, trace.LEFT), **self._named(right, trace.RIGHT)}
+        done = {side for side, given in ((trace.LEFT, left), (trace.RIGHT, right)) if isinstance(given, dict)}
         for stage in self.stages:
-            if stage.makes[0] not in values:
+            if stage.side not in done:
                 stage.into(values)
             for i in stage.drops:
                 values.pop(i, None)
@@ -91,18 +92,37 @@ class Staged:
                 stage.into(values)
         return {i: values[i] for i in self._carried(side)}
 
+    def mirrored(self, left: dict[int, Array]) -> dict[int, Array]:
+        """What `alone` made of inputs of the left side, as what it would make of the same ones on the right."""
+        return {i: left[self.program.mirrors[i]] for i in self._needed(trace.RIGHT)}
+
+    @functools.cached_property
+    def is_mirrored(self) -> bool:
+        """Whether both sides are computed alike."""
+        own = self._own(trace.LEFT)
+        return self.counts[0] == self.counts[1] and all(self._mirror(i) in own for i in self._needed(trace.RIGHT))
+
     def alone_bytes(self, side: int) -> int:
         """The memory that `alone` takes for one input."""
         avals = (self.program.avals[i] for i in self._carried(side))
         return sum(a.size * a.dtype.itemsize for a in avals)
 
     def _carried(self, side: int) -> list[int]:
-        own = {*self._inputs(side)}
-        own |= {i for stage in self.stages if stage.side == side for i in stage.makes}
+        needed = self._needed(side)
+        if side == trace.LEFT and self.is_mirrored:
+            needed |= {self._mirror(i) for i in self._needed(trace.RIGHT)}
+        return sorted(needed)
+
+    def _needed(self, side: int) -> set[int]:
+        """What of one side alone is read by what is of both, or is a result."""
         read = {i for stage in self.stages if stage.side != side for i in stage.reads} | {*self.program.outputs}
-        # Every stage's first value says whether it was run.
-        firsts = {stage.makes[0] for stage in self.stages if stage.side == side}
-        return sorted(own & (read | firsts))
+        return self._own(side) & read
+
+    def _own(self, side: int) -> set[int]:
+        return {*self._inputs(side)} | {i for stage in self.stages if stage.side == side for i in stage.makes}
+
+    def _mirror(self, right: int) -> int | None:
+        return self.program.mirrors.get(right)
 
     def _named(self, leaves: Sequence[Array] | dict, side: int) -> dict[int, Array]:
         return leaves if isinstance(leaves, dict) else dict(zip(self._inputs(side), leaves, strict=True))

@@ -106,7 +106,10 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Cut:
-    """A program in pieces, in an order in which they can be run; `avals` are the shapes of all values, for one pair."""
+    """A program in pieces, in an order in which they can be run; `avals` are the shapes of all values, for one pair.
+
+    `mirrors` names, for values of the right side, those of the left that are the same function of the other input.
+    """
 
     pieces: tuple[Piece, ...]
     consts: dict[int, Any]
@@ -114,6 +117,7 @@ class Cut:
     outputs: tuple[int, ...]
     sides: tuple[int, ...]
     avals: tuple[Any, ...]
+    mirrors: dict[int, int]
 
 
 def cut(program: Any, sides: Sequence[int], counts: tuple[int, int], *, at: str) -> Cut:
@@ -125,10 +129,13 @@ def cut(program: Any, sides: Sequence[int], counts: tuple[int, int], *, at: str)
     flat = _Flat(at)
     inputs = tuple(flat.new(v.aval, side) for v, side in zip(program.jaxpr.invars, sides, strict=True))
     outputs = tuple(flat.number(o) for o in flat.walk(opened(program), inputs))
-    groups = _groups(flat, outputs, counts)
+    mirrors = flat.mirror(inputs)
+    groups = _groups(flat, outputs, counts, mirrors)
     wanted = {*outputs, *(i for group in groups for i in group.reads)}
+    wanted |= {mirrors[i] for i in wanted if i in mirrors}
     pieces = _in_order([piece for group in groups if (piece := _piece(group, flat, wanted)).makes])
-    return Cut(tuple(pieces), flat.consts, inputs, outputs, tuple(flat.sides[i] for i in outputs), tuple(flat.avals))
+    sides_of = tuple(flat.sides[i] for i in outputs)
+    return Cut(tuple(pieces), flat.consts, inputs, outputs, sides_of, tuple(flat.avals), mirrors)
 
 
 class _Flat:
@@ -177,7 +184,13 @@ class _Flat:
             return self._mark(operands)
         if eqn.primitive.name in _PASSING:
             return operands
-        key = (eqn.primitive, key_of(eqn.params))
+        made = self._kept(eqn, (eqn.primitive, key_of(eqn.params)), operands)
+        if again or eqn.primitive.name in _REPEATED:
+            self.again.update(made)
+        return made
+
+    def _kept(self, eqn: Any, key: Any, operands: list[Operand]) -> tuple[int, ...]:
+        """What an operation makes, which is kept once."""
         whole = (key, tuple(o.key if isinstance(o, Literal) else o for o in operands))
         if whole not in self._known:
             side = 0
@@ -185,9 +198,31 @@ class _Flat:
                 side |= 0 if isinstance(o, Literal) else self.sides[o]
             self._known[whole] = tuple(self.new(v.aval, side) for v in eqn.outvars)
             self.operations.append(Operation(eqn, key, tuple(operands), self._known[whole]))
-        if again or eqn.primitive.name in _REPEATED:
-            self.again.update(self._known[whole])
         return self._known[whole]
+
+    def mirror(self, inputs: Sequence[int]) -> dict[int, int]:
+        """For values of the right side, those of the left that the same operations make of the other side's inputs.
+
+        Operations that stand on the right only are added for the left; whether anything needs them is another question.
+        """
+        left, right = ([i for i in inputs if self.sides[i] == one] for one in (LEFT, RIGHT))
+        if [self.avals[i] for i in left] != [self.avals[i] for i in right]:
+            return {}
+        mirrors = dict(zip(right, left, strict=True))
+        places = {i: n for n, o in enumerate(self.operations) if o is not None for i in o.makes}
+        added: dict[int, list[Operation]] = {}  # behind these places
+        for o in [o for o in self.operations if o is not None and {self.sides[i] for i in o.makes} == {RIGHT}]:
+            operands = [i if isinstance(i, Literal) else mirrors.get(i, i) for i in o.reads]
+            count = len(self.operations)
+            made = self._kept(o.eqn, o.key, operands)
+            mirrors.update(zip(o.makes, made, strict=True))
+            self.again.update(mirrors[i] for i in o.makes if i in self.again)
+            if len(self.operations) > count:
+                place = max((places.get(i, -1) for i in operands if not isinstance(i, Literal)), default=-1)
+                places.update(dict.fromkeys(made, place))
+                added.setdefault(place, []).append(self.operations.pop())
+        self.operations = added.get(-1, []) + [x for n, o in enumerate(self.operations) for x in (o, *added.get(n, []))]
+        return mirrors
 
     def _mark(self, operands: list[Operand]) -> list[Operand]:
         """A run of marks counts once."""
@@ -200,14 +235,9 @@ class _Flat:
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
-def _groups(flat: _Flat, outputs: Sequence[int], counts: tuple[int, int]) -> list[Group]:
+def _groups(flat: _Flat, outputs: Sequence[int], counts: tuple[int, int], mirrors: dict[int, int]) -> list[Group]:
     """The operations that something needs, parted by their sides and at the marks, with what they make again."""
-    needed, marks = set(outputs), iter(flat.marked)
-    kept: list[Operation | None] = []
-    for operation in reversed(flat.operations):
-        if operation is None or needed & set(operation.makes):
-            kept.append(operation)
-            needed |= set() if operation is None else set(operation.numbers)
+    marks, kept = iter(flat.marked), _needed(flat, outputs, mirrors)
     groups: dict[tuple[int, int], list[Operation]] = {}
     weights = dict.fromkeys(range(4), 0.0)
     for operation in reversed(kept):
@@ -220,6 +250,19 @@ def _groups(flat: _Flat, outputs: Sequence[int], counts: tuple[int, int]) -> lis
         groups.setdefault((side, int(weights[side]) if side else 0), []).append(operation)
     maker = {i: o for o in kept if o is not None for i in o.makes if i in flat.again}
     return [_with_repeated(group, maker) for group in groups.values()]
+
+
+def _needed(flat: _Flat, outputs: Sequence[int], mirrors: dict[int, int]) -> list[Operation | None]:
+    """The operations that results need, and the marks, last first; what a pair takes of the right is needed of the left as well."""
+    maker = {i: o for o in flat.operations if o is not None for i in o.makes}
+    needed, waiting = set(), [*outputs, *(mirrors[i] for i in outputs if i in mirrors)]
+    while waiting:
+        i = waiting.pop()
+        if i not in needed and i in maker:
+            waiting += maker[i].numbers
+            waiting += [mirrors[r] for r in maker[i].numbers if r in mirrors and flat.sides[i] == BOTH]
+        needed.add(i)
+    return [o for o in reversed(flat.operations) if o is None or needed & set(o.makes)]
 
 
 def _pairs(side: int, counts: tuple[int, int]) -> int:
