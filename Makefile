@@ -74,5 +74,5 @@ $(VENV)/.ready-docs: $(READY)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* benchmarks/.peer-env build dist docs/_build .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* .cache benchmarks/.peer-env build dist docs/_build .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

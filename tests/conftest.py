@@ -15,6 +15,13 @@ import typecheck  # noqa: F401  before the package is imported: what its functio
 # The suite compares with references to 1e-6 and better; tests of float32 ask for it by dtype.
 jax.config.update("jax_enable_x64", True)
 
+# Most of the suite's time goes into compiling. What was compiled before is kept; each process has a folder of its own, as JAX does
+# not write these files in one step.
+_PROGRAMS = Path(__file__).parents[1] / ".cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "one")
+jax.config.update("jax_compilation_cache_dir", str(_PROGRAMS))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
 
 @pytest.fixture(scope="session")
 def golden():

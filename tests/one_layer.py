@@ -34,7 +34,7 @@ def exact(shapes, hidden, output, x, xp):
     """NNGP and NTK, (outputs of x, outputs of x')."""
     params = {name: jnp.zeros(shape) for name, shape in shapes(1).items()}
     rows = []
-    for one in (x, xp):
+    for one in map(jnp.asarray, (x, xp)):
         pre = jax.eval_shape(hidden, params, one)
 
         def flat_hidden(p, one=one):
@@ -43,11 +43,12 @@ def exact(shapes, hidden, output, x, xp):
         def flat_output(p, h, pre=pre):
             return output(p, h.reshape(pre.shape)).reshape(-1)
 
-        zero = jnp.zeros(pre.size)
-        j = _flat(jax.jacobian(flat_hidden)(params), 1)
-        a = _flat(jax.jacobian(jax.jacobian(flat_output, 1))(params, zero), 2)
-        own = _flat(jax.jacobian(flat_output)(params, zero), 1)
-        rows.append((j, a, own))
+        @jax.jit
+        def derivatives(params, zero, flat_hidden=flat_hidden, flat_output=flat_output):
+            both = jax.jacobian(jax.jacobian(flat_output, 1))(params, zero)
+            return jax.jacobian(flat_hidden)(params), both, jax.jacobian(flat_output)(params, zero)
+
+        rows.append([_flat(d, rank) for d, rank in zip(derivatives(params, jnp.zeros(pre.size)), (1, 2, 1), strict=True)])
     (j, a, own), (jp, ap, ownp) = rows
     k = j @ jp.T
     s, slope = _arc_cosine(k, (j**2).sum(1), (jp**2).sum(1))
@@ -56,6 +57,6 @@ def exact(shapes, hidden, output, x, xp):
 
 
 def assert_exact(shapes, hidden, output, x, xp):
-    pair = wl.limit(network(shapes, hidden, output), x).pair(x, xp)
+    pair = jax.jit(wl.limit(network(shapes, hidden, output), x).pair)(x, xp)
     for got, expected in zip(pair, exact(shapes, hidden, output, x, xp), strict=True):
         np.testing.assert_allclose(np.asarray(got).reshape(expected.shape), expected, rtol=1e-10, atol=1e-12)
