@@ -48,7 +48,9 @@ def exact(shapes, hidden, output, x, xp):
             both = jax.jacobian(jax.jacobian(flat_output, 1))(params, zero)
             return jax.jacobian(flat_hidden)(params), both, jax.jacobian(flat_output)(params, zero)
 
-        rows.append([_flat(d, rank) for d, rank in zip(derivatives(params, jnp.zeros(pre.size)), (1, 2, 1), strict=True)])
+        rows.append(
+            [_flat(d, rank) for d, rank in zip(derivatives(params, jnp.zeros(pre.size)), (1, 2, 1), strict=True)]
+        )
     (j, a, own), (jp, ap, ownp) = rows
     k = j @ jp.T
     s, slope = _arc_cosine(k, (j**2).sum(1), (jp**2).sum(1))
