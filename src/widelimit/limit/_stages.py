@@ -86,21 +86,30 @@ class Staged:
 
     def alone(self, leaves: Sequence[Array], side: int) -> dict[int, Array]:
         """What pairs need of inputs of one side, to be used with many of the other."""
-        values = {**self.consts, **self._named(leaves, side)}
+        values, carried = {**self.consts, **self._named(leaves, side)}, self._carried(side)
         for stage in self.stages:
             if stage.side == side:
                 stage.into(values)
-        return {i: values[i] for i in self._carried(side)}
+                for i in {*stage.drops}.difference(carried):
+                    values.pop(i, None)
+        return {i: values[i] for i in carried}
 
     def mirrored(self, left: dict[int, Array]) -> dict[int, Array]:
         """What `alone` made of inputs of the left side, as what it would make of the same ones on the right."""
-        return {i: left[self.program.mirrors[i]] for i in self._needed(trace.RIGHT)}
+        return {right: left[i] for right, i in self._mirrors.items()}
 
-    @functools.cached_property
+    @property
     def is_mirrored(self) -> bool:
         """Whether both sides are computed alike."""
-        own = self._own(trace.LEFT)
-        return self.counts[0] == self.counts[1] and all(self._mirror(i) in own for i in self._needed(trace.RIGHT))
+        return self._mirrors.keys() == self._needed(trace.RIGHT)
+
+    @functools.cached_property
+    def _mirrors(self) -> dict[int, int]:
+        """For what pairs need of the right, what is the same of the left."""
+        if self.counts[0] != self.counts[1]:
+            return {}
+        own, mirrors = self._own(trace.LEFT), self.program.mirrors
+        return {i: mirrors[i] for i in sorted(self._needed(trace.RIGHT)) if mirrors.get(i) in own}
 
     def alone_bytes(self, side: int) -> int:
         """The memory that `alone` takes for one input."""
@@ -108,10 +117,8 @@ class Staged:
         return sum(a.size * a.dtype.itemsize for a in avals)
 
     def _carried(self, side: int) -> list[int]:
-        needed = self._needed(side)
-        if side == trace.LEFT and self.is_mirrored:
-            needed |= {self._mirror(i) for i in self._needed(trace.RIGHT)}
-        return sorted(needed)
+        others = self._mirrors.values() if side == trace.LEFT and self.is_mirrored else ()
+        return sorted(self._needed(side).union(others))
 
     def _needed(self, side: int) -> set[int]:
         """What of one side alone is read by what is of both, or is a result."""
@@ -120,9 +127,6 @@ class Staged:
 
     def _own(self, side: int) -> set[int]:
         return {*self._inputs(side)} | {i for stage in self.stages if stage.side == side for i in stage.makes}
-
-    def _mirror(self, right: int) -> int | None:
-        return self.program.mirrors.get(right)
 
     def _named(self, leaves: Sequence[Array] | dict, side: int) -> dict[int, Array]:
         return leaves if isinstance(leaves, dict) else dict(zip(self._inputs(side), leaves, strict=True))
