@@ -30,28 +30,28 @@ def _arc_cosine(k, qa, qb):
     return scale * (np.sin(angle) + (np.pi - angle) * cosine) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
 
 
+def _derivatives(hidden, output, params, x):
+    """Of the pre-activations in the parameters; of the output in units and parameters, and in the parameters alone."""
+    pre = jax.eval_shape(hidden, params, x)
+
+    def flat_hidden(p):
+        return hidden(p, x).reshape(-1)
+
+    def flat_output(p, h):
+        return output(p, h.reshape(pre.shape)).reshape(-1)
+
+    @jax.jit
+    def found(p, zero):
+        both = jax.jacobian(jax.jacobian(flat_output, 1))(p, zero)
+        return jax.jacobian(flat_hidden)(p), both, jax.jacobian(flat_output)(p, zero)
+
+    return [_flat(d, rank) for d, rank in zip(found(params, jnp.zeros(pre.size)), (1, 2, 1), strict=True)]
+
+
 def exact(shapes, hidden, output, x, xp):
     """NNGP and NTK, (outputs of x, outputs of x')."""
     params = {name: jnp.zeros(shape) for name, shape in shapes(1).items()}
-    rows = []
-    for one in map(jnp.asarray, (x, xp)):
-        pre = jax.eval_shape(hidden, params, one)
-
-        def flat_hidden(p, one=one):
-            return hidden(p, one).reshape(-1)
-
-        def flat_output(p, h, pre=pre):
-            return output(p, h.reshape(pre.shape)).reshape(-1)
-
-        @jax.jit
-        def derivatives(params, zero, flat_hidden=flat_hidden, flat_output=flat_output):
-            both = jax.jacobian(jax.jacobian(flat_output, 1))(params, zero)
-            return jax.jacobian(flat_hidden)(params), both, jax.jacobian(flat_output)(params, zero)
-
-        rows.append(
-            [_flat(d, rank) for d, rank in zip(derivatives(params, jnp.zeros(pre.size)), (1, 2, 1), strict=True)]
-        )
-    (j, a, own), (jp, ap, ownp) = rows
+    (j, a, own), (jp, ap, ownp) = (_derivatives(hidden, output, params, jnp.asarray(one)) for one in (x, xp))
     k = j @ jp.T
     s, slope = _arc_cosine(k, (j**2).sum(1), (jp**2).sum(1))
     nngp = np.einsum("aid,ij,bjd->ab", a, s, ap) + own @ ownp.T
