@@ -90,18 +90,18 @@ def half_angle(k11: Array, c: Array, k22: Array, gap: Gap | None) -> Half:
     little but the larger one.
     """
     (unit1, root1, shrink1), (unit2, root2, shrink2) = _scaled(k11), _scaled(k22)
-    near = None if gap is None else gap.value < NEAR * (root1 * root1) + NEAR * (root2 * root2)
-    if gap is not None and gap.positive:
-        steep = inverse(root1) * inverse(root2)
-        versine = jnp.where(near, _versine(gap.value, (root1, root2), steep), 1 - c * steep)
-        return _by_versine(versine, root1 * root2 + c)
+    if gap is not None:
+        near = gap.value < NEAR * (root1 * root1) + NEAR * (root2 * root2)
+        steep = inverse(root1) * inverse(root2)  # both sides alike: what is of one is computed once an input
+        versine = (gap.value - (root1 - root2) ** 2) * steep / 2
+        if gap.positive:
+            return _by_versine(jnp.where(near, versine, 1 - c * steep), root1 * root2 + c)
     size = jnp.abs(c)
     small = size * shrink1 * shrink2
     difference1, difference2 = unit1 - small, unit2 - small
     above = small * (difference1 + difference2) + difference1 * difference2
     below = (jnp.sqrt(unit1) * jnp.sqrt(unit2) + small) ** 2
     if gap is not None:
-        versine = _versine(gap.value, (root1, root2), inverse(root1) * inverse(root2))
         above, below = jnp.where(near, versine, above), jnp.where(near, 2 - versine, below)
     return _half(jnp.maximum(above, 0) / below, root1 * root2 + size)
 
@@ -120,12 +120,6 @@ def quarter_tangent(
     t = half_angle(k11, jnp.abs(c), k22, Gap(gap, positive=True)).tangent
     obtuse = c < 0
     return jnp.where(obtuse, 1, t), jnp.where(obtuse, t, 1) + jnp.sqrt(1 + t * t)
-
-
-def _versine(gap: Array, roots: tuple[Array, Array], steep: Array) -> Array:
-    """1 − cos θ of near pairs, from √k11, √k22 and 1/√(k11 k22). Both sides stand alike: what is of one is computed once an input."""
-    root1, root2 = roots
-    return (gap - (root1 - root2) ** 2) * steep / 2
 
 
 def _by_versine(versine: Array, wide: Array) -> Half:

@@ -23,9 +23,8 @@ from widelimit.limit._stages import staged
 Pair = Callable[[Any, Any], tuple[Array, ...]]
 
 _WORTH = 2**24  # entries times layers from which a compilation pays
-_LONGEST = (
-    2**15
-)  # numbers in a vector: those at all angles are held at once, and of longer ones the products take most of the time
+# Numbers in a vector: those at all angles are held at once, and of longer ones the products take most of the time.
+_LONGEST = 2**15
 
 
 class ByAngle:

@@ -83,7 +83,8 @@ class Gram:
         shape = x1[0].shape[0], x2[0].shape[0]
         kernel = self._staged([(a.shape[1:], a.dtype) for a in x1], side)
         left = _Blocks(kernel, x1, side, trace.LEFT, self.budget)
-        right = left.mirrored() if symmetric else _Blocks(kernel, x2, side, trace.RIGHT, self.budget)
+        alike = symmetric and left.is_mirrored
+        right = left.mirrored if alike else _Blocks(kernel, x2, side, trace.RIGHT, self.budget)
         for n, (at, tile) in enumerate(_ahead(blocks, lambda i, j: kernel(left(i), right(j)), progress)):
             parts = [np.asarray(t) for t in tile]
             if self._is_outgrown():
@@ -199,15 +200,18 @@ class _Blocks:
     """The inputs of a side in blocks: with all that depends on them alone, kept, where that takes a small part of the budget."""
 
     def __init__(self, kernel: Staged, x: list[Array], length: int, side: int, budget: float) -> None:
-        self.kernel, self.x, self.length, self.side, self.budget = kernel, x, length, side, budget
+        self.kernel, self.x, self.length, self.side = kernel, x, length, side
         self.small = kernel.alone_bytes(side) * x[0].shape[0] <= _KEPT * budget * 2**30
         self.kept: dict[int, Any] = {}
 
-    def mirrored(self) -> Callable[[int], Any]:
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether what is kept of the left side serves the right one too."""
+        return self.small and self.kernel.is_mirrored
+
+    def mirrored(self, start: int) -> Any:
         """The same inputs on the other side."""
-        if self.small and self.kernel.is_mirrored:
-            return lambda start: self.kernel.mirrored(self(start))
-        return _Blocks(self.kernel, self.x, self.length, trace.RIGHT, self.budget)
+        return self.kernel.mirrored(self(start))
 
     def __call__(self, start: int) -> Any:
         if not self.small:

@@ -109,7 +109,7 @@ class Staged:
         if self.counts[0] != self.counts[1]:
             return {}
         own, mirrors = self._own(trace.LEFT), self.program.mirrors
-        return {i: mirrors[i] for i in sorted(self._needed(trace.RIGHT)) if mirrors.get(i) in own}
+        return {i: mirrors[i] for i in self._needed(trace.RIGHT) if mirrors.get(i) in own}
 
     def alone_bytes(self, side: int) -> int:
         """The memory that `alone` takes for one input."""

@@ -130,7 +130,7 @@ def cut(program: Any, sides: Sequence[int], counts: tuple[int, int], *, at: str)
     inputs = tuple(flat.new(v.aval, side) for v, side in zip(program.jaxpr.invars, sides, strict=True))
     outputs = tuple(flat.number(o) for o in flat.walk(opened(program), inputs))
     mirrors = flat.mirror(inputs)
-    groups = _groups(flat, outputs, counts, mirrors)
+    groups = _groups(flat, _needed(flat, outputs, mirrors), counts)
     wanted = {*outputs, *(i for group in groups for i in group.reads)}
     wanted |= {mirrors[i] for i in wanted if i in mirrors}
     pieces = _in_order([piece for group in groups if (piece := _piece(group, flat, wanted)).makes])
@@ -208,21 +208,23 @@ class _Flat:
         left, right = ([i for i in inputs if self.sides[i] == one] for one in (LEFT, RIGHT))
         if [self.avals[i] for i in left] != [self.avals[i] for i in right]:
             return {}
-        mirrors = dict(zip(right, left, strict=True))
-        places = {i: n for n, o in enumerate(self.operations) if o is not None for i in o.makes}
-        added: dict[int, list[Operation]] = {}  # behind these places
+        mirrors, count = dict(zip(right, left, strict=True)), len(self.operations)
         for o in [o for o in self.operations if o is not None and {self.sides[i] for i in o.makes} == {RIGHT}]:
             operands = [i if isinstance(i, Literal) else mirrors.get(i, i) for i in o.reads]
-            count = len(self.operations)
-            made = self._kept(o.eqn, o.key, operands)
-            mirrors.update(zip(o.makes, made, strict=True))
+            mirrors.update(zip(o.makes, self._kept(o.eqn, o.key, operands), strict=True))
             self.again.update(mirrors[i] for i in o.makes if i in self.again)
-            if len(self.operations) > count:
-                place = max((places.get(i, -1) for i in operands if not isinstance(i, Literal)), default=-1)
-                places.update(dict.fromkeys(made, place))
-                added.setdefault(place, []).append(self.operations.pop())
-        self.operations = added.get(-1, []) + [x for n, o in enumerate(self.operations) for x in (o, *added.get(n, []))]
+        self._put_in_place(count)
         return mirrors
+
+    def _put_in_place(self, count: int) -> None:
+        """Move the operations after the first `count` behind the last one whose results they read: so are they parted by marks."""
+        places = {i: n for n, o in enumerate(self.operations[:count]) if o is not None for i in o.makes}
+        order = [*range(count)]
+        for o in self.operations[count:]:
+            order.append(max((places.get(i, -1) for i in o.numbers), default=-1))
+            places.update(dict.fromkeys(o.makes, order[-1]))
+        ranked = sorted(range(len(order)), key=order.__getitem__)
+        self.operations = [self.operations[n] for n in ranked]
 
     def _mark(self, operands: list[Operand]) -> list[Operand]:
         """A run of marks counts once."""
@@ -235,12 +237,12 @@ class _Flat:
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 
-def _groups(flat: _Flat, outputs: Sequence[int], counts: tuple[int, int], mirrors: dict[int, int]) -> list[Group]:
-    """The operations that something needs, parted by their sides and at the marks, with what they make again."""
-    marks, kept = iter(flat.marked), _needed(flat, outputs, mirrors)
+def _groups(flat: _Flat, kept: Sequence[Operation | None], counts: tuple[int, int]) -> list[Group]:
+    """Operations parted by their sides and at the marks among them, with what they make again."""
+    marks = iter(flat.marked)
     groups: dict[tuple[int, int], list[Operation]] = {}
     weights = dict.fromkeys(range(4), 0.0)
-    for operation in reversed(kept):
+    for operation in kept:
         if operation is None:
             size = flat.avals[next(marks)].size
             for side in weights:
@@ -253,7 +255,7 @@ def _groups(flat: _Flat, outputs: Sequence[int], counts: tuple[int, int], mirror
 
 
 def _needed(flat: _Flat, outputs: Sequence[int], mirrors: dict[int, int]) -> list[Operation | None]:
-    """The operations that results need, and the marks, last first; what a pair takes of the right is needed of the left as well."""
+    """The operations that results need, and the marks; what a pair takes of the right is needed of the left as well."""
     maker = {i: o for o in flat.operations if o is not None for i in o.makes}
     needed, waiting = set(), [*outputs, *(mirrors[i] for i in outputs if i in mirrors)]
     while waiting:
@@ -262,7 +264,7 @@ def _needed(flat: _Flat, outputs: Sequence[int], mirrors: dict[int, int]) -> lis
             waiting += maker[i].numbers
             waiting += [mirrors[r] for r in maker[i].numbers if r in mirrors and flat.sides[i] == BOTH]
         needed.add(i)
-    return [o for o in reversed(flat.operations) if o is None or needed & set(o.makes)]
+    return [o for o in flat.operations if o is None or not needed.isdisjoint(o.makes)]
 
 
 def _pairs(side: int, counts: tuple[int, int]) -> int:
