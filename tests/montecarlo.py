@@ -48,9 +48,7 @@ def _copies(net, params, x, replicas):
 def means(net, x, *, width, draws, rates, replicas, seed=0):
     """Mean and standard error of f fᵀ and J Λ Jᵀ over draws of the network."""
     sample = functools.partial(_sample, net, x, width, rates, tuple(replicas))
-    drawn = jax.jit(lambda keys: jax.lax.map(sample, keys, batch_size=100))(
-        jax.random.split(jax.random.key(seed), draws)
-    )
+    drawn = jax.jit(lambda keys: jax.lax.map(sample, keys))(jax.random.split(jax.random.key(seed), draws))
     return [(np.mean(s, 0), np.std(s, 0) / np.sqrt(draws)) for s in map(np.asarray, drawn)]
 
 

@@ -69,6 +69,7 @@ def test_against_samples():
         assert abs(found - sample.mean()) < 4 * sample.std() / count**0.5 + 1e-4
 
 
+@pytest.mark.slow
 def test_the_error_is_stated():
     """That of the value and of its derivatives: the differences between two sizes of the lattice are within a few of it."""
     name, rule, error = gaussian.describe_filtered(RELU, 9, accuracy=1e-3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import widelimit as wl
+from marks import but_slow
 from networks import drawn, relu
 from widelimit.limit import _by_angle
 from widelimit.limit._homogeneous import homogeneous
@@ -68,7 +69,7 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+@pytest.mark.parametrize("name", but_slow(NETWORKS | MORE, "relu", "square", "data made ready"))
 def test_all_digits_for_difficult_inputs(name, always):
     net, x = (NETWORKS | MORE)[name], difficult_inputs()
     x = x.reshape(-1, 5, 8) if name == "data made ready" else x

@@ -3,12 +3,11 @@
 import pytest
 
 import networks
+from marks import but_slow
 
 
 @pytest.mark.parametrize("framework", ["flax", "equinox"])
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "cnn_gap" else n for n in networks.GOLDEN]
-)
+@pytest.mark.parametrize("name", but_slow(networks.GOLDEN, "mlp_relu", "resmlp_ln", "cnn_flatten"))
 def test_kernels_of_neural_tangents(golden, name, framework):
     nngp, ntk = networks.golden_errors(golden("kernels.npz"), name, framework)
     assert nngp < 1e-10

@@ -48,7 +48,7 @@ def expected():
     return [a.reshape(2, 4, 2, 4).transpose(0, 2, 1, 3) for a in (sines, 2 * sines + k * cosines)]
 
 
-@pytest.mark.parametrize("code", [in_halves, in_turn])
+@pytest.mark.parametrize("code", [in_halves, pytest.param(in_turn, marks=pytest.mark.slow)])
 def test_a_nonlinearity_of_a_positional_code(code):
     """Which the recursion refuses: an expectation at each coordinate, and the mean over them."""
     kernel = wl.limit(coded(code, jnp.sin), X[0], engine="particles", particles=2**20)

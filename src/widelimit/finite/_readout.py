@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
+from widelimit._primitives import called
+
 from ._parameters import by_path
 
-_CALLS = {"jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call"}
 _LOOPS = {"scan", "while", "cond"}
 _KEYS = 4096  # numbers: a value larger than this is no array of keys
 _UNKNOWN = b"drawn in a way that is not followed"
@@ -93,8 +94,7 @@ def _run(jaxpr: Any, consts: list, inputs: list[Traced]) -> list[Traced]:
 
 
 def _step(eqn: Any, inputs: list[Traced]) -> list[Traced]:
-    inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-    if eqn.primitive.name in _CALLS and inner is not None:
+    if (inner := called(eqn)) is not None:
         return _run(inner.jaxpr, inner.consts, inputs)
     bits = frozenset().union(*(traced.bits for traced in inputs), _bits(eqn, inputs))
     return [Traced(value, bits) for value in _values(eqn, inputs)]

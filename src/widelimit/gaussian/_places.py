@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from widelimit._primitives import called
 from widelimit.gaussian._pointwise import Pointwise
+from widelimit.gaussian._stepwise import stepwise
 
 _CELLS, _CUTS, _ROUNDS = 32, 64, 3
 _DISTANCES = np.concatenate([[1e-300, 1e-30], np.geomspace(1e-15, 3.0, 46)])
@@ -65,42 +67,14 @@ def _turning(values: list[np.ndarray], points: np.ndarray) -> np.ndarray:
 def _evaluator(fn: Callable) -> Callable[[np.ndarray], list[np.ndarray]]:
     """u -> all intermediate values of the code that depend on u, as floats."""
 
-    def every(u: jax.Array) -> list[jax.Array]:
-        closed = jax.make_jaxpr(fn)(u)
-        kept: list[jax.Array] = []
-        _run(closed.jaxpr, closed.consts, [u], kept)
-        return [x.astype(u.dtype) for x in kept if x.shape == u.shape and x.dtype.kind in "fbiu"]
+    def inside(points: np.ndarray) -> list[np.ndarray]:
+        u = jnp.asarray(points, np.float64)
+        _, steps = stepwise(fn, u)
+        return [
+            np.nan_to_num(np.asarray(x, np.float64)) for x in steps if x.shape == u.shape and x.dtype.kind in "fbiu"
+        ]
 
-    compiled = jax.jit(every)
-    return lambda points: [np.nan_to_num(np.asarray(x)) for x in compiled(jnp.asarray(points, np.float64))]
-
-
-def _run(jaxpr: Any, consts: list, args: list, kept: list) -> list:
-    """The outputs of a jaxpr; what each of its equations gives is appended to `kept`."""
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
-
-    def read(x: Any) -> Any:
-        return x.val if hasattr(x, "val") else values[x]
-
-    for eqn in jaxpr.eqns:
-        inputs = [read(x) for x in eqn.invars]
-        inner = _inner(eqn.params)
-        if inner is not None and len(inner.jaxpr.invars) == len(inputs):
-            outputs = _run(inner.jaxpr, inner.consts, inputs, kept)
-        else:
-            bound = eqn.primitive.get_bind_params(eqn.params)  # a pair in older JAX, the second of it in newer
-            subfuns, params = bound if isinstance(bound, tuple) else ((), bound)
-            outputs = eqn.primitive.bind(*subfuns, *inputs, **params)
-            outputs = outputs if eqn.primitive.multiple_results else [outputs]
-            kept.extend(jnp.asarray(x) for x in outputs)
-        values.update(zip(eqn.outvars, outputs, strict=True))
-    return [read(x) for x in jaxpr.outvars]
-
-
-def _inner(params: dict) -> Any:
-    """The body of a call (jit, custom derivative rules)."""
-    body = params.get("jaxpr", params.get("call_jaxpr"))
-    return body if hasattr(body, "jaxpr") and hasattr(body, "consts") else None
+    return inside
 
 
 def _numbers(jaxpr: Any) -> Iterator[float]:
@@ -109,6 +83,5 @@ def _numbers(jaxpr: Any) -> Iterator[float]:
         for x in eqn.invars:
             if hasattr(x, "val") and np.ndim(x.val) == 0 and np.asarray(x.val).dtype.kind in "fiu":
                 yield float(x.val)
-        inner = _inner(eqn.params)
-        if inner is not None:
-            yield from _numbers(inner.jaxpr)
+        if (body := called(eqn)) is not None:
+            yield from _numbers(body.jaxpr)

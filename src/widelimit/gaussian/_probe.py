@@ -21,6 +21,7 @@ from widelimit.gaussian._forms import (
     Sine,
 )
 from widelimit.gaussian._pointwise import Pointwise
+from widelimit.gaussian._stepwise import stepwise
 
 
 class Sample(NamedTuple):
@@ -53,8 +54,8 @@ def _evaluate(phi: Pointwise, points: np.ndarray, params: tuple) -> np.ndarray |
     wide = points.dtype == np.float64
     try:
         with jax.ensure_compile_time_eval(), jax.enable_x64(wide), np.errstate(all="ignore"):
-            values = np.asarray(jax.jit(phi.fn)(jnp.asarray(points), *params))
-    except (TypeError, ValueError, jax.errors.JAXTypeError):
+            values = np.asarray(stepwise(phi.fn, jnp.asarray(points), *params)[0])
+    except (TypeError, ValueError, NotImplementedError, jax.errors.JAXTypeError):
         return None
     if values.ndim == 0:
         values = np.full(points.shape, values)

@@ -16,6 +16,7 @@ from jax import Array
 
 from widelimit import gaussian, trace
 from widelimit._progress import bar
+from widelimit.limit._inputs import is_on_host
 from widelimit.limit._stages import Staged, staged
 
 Pair = Callable[[list[Array], list[Array]], tuple[Array, ...]]
@@ -223,15 +224,12 @@ class _Blocks:
 
 def _rows(x: list[Array], start: int, count: int) -> list[Array]:
     """`count` rows from `start`; past the end the last row is repeated."""
-    n = x[0].shape[0]
-    if start + count <= n:
-        return [a[start : start + count] for a in x]
-    return [_filled_up(a, start, count) for a in x]
+    return [_taken(a, np.minimum(np.arange(start, start + count), a.shape[0] - 1)) for a in x]
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _filled_up(a: Array, start: Any, count: int) -> Array:
-    return a.at[start + jnp.arange(count)].get(mode="clip")
+def _taken(a: Array, rows: np.ndarray) -> Array:
+    """Rows of an array. On the host NumPy takes them: there is nothing to compile for each number of them."""
+    return jnp.asarray(np.asarray(a)[rows]) if is_on_host(a) else a[rows]
 
 
 def _ahead(blocks: list[Any], compute: Callable[..., Any], progress: bool) -> Iterator[tuple[Any, Any]]:

@@ -28,13 +28,23 @@ def check_batch(reading: Reading, x: Any, call: str) -> list[Array]:
     if sizes == {0}:
         raise ValueError(f"`{call}`: the batch is empty; expected at least one input")
     for a in leaves:
-        if jnp.issubdtype(a.dtype, jnp.floating) and not bool(jnp.all(jnp.isfinite(a))):
+        if jnp.issubdtype(a.dtype, jnp.floating) and not _is_finite(a):
             bad = np.unique(np.nonzero(~np.isfinite(np.asarray(a).reshape(a.shape[0], -1)))[0])
             raise ValueError(
                 f"`{call}`: the inputs hold NaN or infinite values (examples "
                 f"{bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); remove or impute them"
             )
     return leaves
+
+
+def _is_finite(a: Array) -> bool:
+    """On the host NumPy looks: there is nothing to compile for each shape."""
+    return bool(np.isfinite(np.asarray(a)).all() if is_on_host(a) else jnp.isfinite(a).all())
+
+
+def is_on_host(a: Array) -> bool:
+    """Whether NumPy can read an array where it is."""
+    return a.is_fully_addressable and all(device.platform == "cpu" for device in a.devices())
 
 
 def same_dtypes(first: list[Array], second: list[Array]) -> tuple[list[Array], list[Array]]:

@@ -40,18 +40,26 @@ def made_again(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Literal:
-    """An operand that is written in the program."""
+    """An operand that is written in the program; the same object for equal numbers in one program."""
 
     value: np.ndarray
-    key: tuple
-
-
-def _literal(atom: Any) -> Literal:
-    value = np.asarray(atom.val, atom.aval.dtype)
-    return Literal(value, array_key(value))
 
 
 Operand = int | Literal
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Line:
+    """An equation of a body, read once however often the body is called.
+
+    `key` is equal for lines that do the same with their operands; `body` is what it calls, if it is a call.
+    """
+
+    eqn: Any
+    key: int | None
+    body: Body | None
+    atoms: tuple[Any, ...]  # variables and `Literal`s
+    again: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,11 +67,11 @@ class Operation:
     """An equation whose operands and results are known by number."""
 
     eqn: Any
-    key: Any
+    key: int
     reads: tuple[Operand, ...]
     makes: tuple[int, ...]
 
-    @property
+    @functools.cached_property
     def numbers(self) -> list[int]:
         return [i for i in self.reads if not isinstance(i, Literal)]
 
@@ -91,7 +99,7 @@ class Piece:
     """Operations as a function of arrays: the numbers that it reads and makes.
 
     Attributes:
-        key: Equal for pieces that are the same function of arrays of the same shapes, whichever inputs they depend on.
+        key: Equal for pieces of one cut that are the same function of arrays of the same shapes, whichever inputs they depend on.
         sides: On which inputs each value read, then each value made, depends.
         structs: Shapes of the values read, for one pair.
     """
@@ -150,6 +158,9 @@ class _Flat:
         self.consts: dict[int, Any] = {}
         self.again: set[int] = set()  # values that are made again where they are read
         self._known: dict[Any, tuple[int, ...]] = {}
+        self._keys: dict[Any, int] = {}
+        self._literals: dict[Any, Literal] = {}
+        self._lines: dict[int, tuple[Any, list[Line]]] = {}
 
     def new(self, aval: Any, side: int) -> int:
         self.avals.append(aval)
@@ -157,7 +168,7 @@ class _Flat:
         return len(self.avals) - 1
 
     def number(self, operand: Operand) -> int:
-        return operand if isinstance(operand, int) else self._const(operand.value, operand.key)
+        return operand if isinstance(operand, int) else self._const(operand.value, operand)
 
     def _const(self, value: Any, key: Any) -> int:
         if key not in self._known:
@@ -169,29 +180,45 @@ class _Flat:
         jaxpr = body.jaxpr
         known: dict[Any, Operand] = dict(zip(jaxpr.invars, inputs, strict=True))
         known.update((v, self._const(c, id(c))) for v, c in zip(jaxpr.constvars, body.consts, strict=False))
+        for line in self._read(jaxpr):
+            operands = [known.get(atom, atom) for atom in line.atoms]
+            known.update(zip(line.eqn.outvars, self._made(line, operands, again or line.again), strict=True))
+        return [self._literal(v) if is_literal(v) else known[v] for v in jaxpr.outvars]
 
-        def read(atom: Any) -> Operand:
-            return _literal(atom) if is_literal(atom) else known[atom]
+    def _read(self, jaxpr: Any) -> list[Line]:
+        """The lines of a body, which is kept so that no other takes its identity."""
+        if id(jaxpr) not in self._lines:
+            self._lines[id(jaxpr)] = (jaxpr, [self._line(eqn) for eqn in jaxpr.eqns])
+        return self._lines[id(jaxpr)][1]
 
-        for eqn in jaxpr.eqns:
-            known.update(zip(eqn.outvars, self._made(eqn, [read(v) for v in eqn.invars], again), strict=True))
-        return [read(v) for v in jaxpr.outvars]
+    def _line(self, eqn: Any) -> Line:
+        name, body = eqn.primitive.name, called(eqn)
+        atoms = tuple(self._literal(v) if is_literal(v) else v for v in eqn.invars)
+        if body is not None:
+            return Line(eqn, None, body, atoms, eqn.params.get("name") == "remade")
+        key = (eqn.primitive, key_of(eqn.params))
+        return Line(eqn, self._keys.setdefault(key, len(self._keys)), None, atoms, name in _REPEATED)
 
-    def _made(self, eqn: Any, operands: list[Operand], again: bool) -> Sequence[Operand]:
-        if (body := called(eqn)) is not None:
-            return self.walk(body, operands, again=again or eqn.params.get("name") == "remade")
-        if eqn.primitive.name == self.at:
+    def _literal(self, atom: Any) -> Literal:
+        value = np.asarray(atom.val, atom.aval.dtype)
+        return self._literals.setdefault(array_key(value), Literal(value))
+
+    def _made(self, line: Line, operands: list[Operand], again: bool) -> Sequence[Operand]:
+        if line.body is not None:
+            return self.walk(line.body, operands, again=again)
+        name = line.eqn.primitive.name
+        if name == self.at:
             return self._mark(operands)
-        if eqn.primitive.name in _PASSING:
+        if name in _PASSING:
             return operands
-        made = self._kept(eqn, (eqn.primitive, key_of(eqn.params)), operands)
-        if again or eqn.primitive.name in _REPEATED:
+        made = self._kept(line.eqn, line.key, operands)
+        if again:
             self.again.update(made)
         return made
 
-    def _kept(self, eqn: Any, key: Any, operands: list[Operand]) -> tuple[int, ...]:
+    def _kept(self, eqn: Any, key: int, operands: Sequence[Operand]) -> tuple[int, ...]:
         """What an operation makes, which is kept once."""
-        whole = (key, tuple(o.key if isinstance(o, Literal) else o for o in operands))
+        whole = (key, *operands)
         if whole not in self._known:
             side = 0
             for o in operands:
@@ -308,7 +335,7 @@ def _renumbered(operations: Sequence[Operation], reads: Sequence[int], makes: Se
     local = {i: n for n, i in enumerate(reads)}
     lines = []
     for o in operations:
-        operands = tuple(i.key if isinstance(i, Literal) else local[i] for i in o.reads)
+        operands = tuple(i if isinstance(i, Literal) else local[i] for i in o.reads)
         local.update({i: len(local) + n for n, i in enumerate(o.makes)})
         lines.append((o.key, operands))
     return tuple(lines), tuple(local[i] for i in makes)

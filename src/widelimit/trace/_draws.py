@@ -29,6 +29,7 @@ class Moments:
     quantiles: tuple[float, float] = (0.0, 1.0)
 
 
+@functools.cache
 def levels(bit_width: int) -> tuple[np.ndarray, np.ndarray]:
     """Random bits to probe with, as integers, and the u that they stand for.
 

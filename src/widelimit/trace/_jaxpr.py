@@ -17,20 +17,7 @@ import jax.extend
 import numpy as np
 from jax.extend import core, source_info_util
 
-# Where the body of a call equation is kept, by the primitive's name; the names changed between versions of JAX.
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "eval_jaxpr": "call_jaxpr",
-    "remat": "jaxpr",
-    "remat2": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
+from widelimit._primitives import CALLS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,10 +140,10 @@ class Walker:
         return [read(atoms) if one else None for atoms, one in zip(outputs, wanted, strict=True)]
 
     def _step(self, step: Step, values: list[Any], needed: Sequence[bool]) -> list[Any]:
-        if step.name not in _CALLS:
+        if step.name not in CALLS:
             return self.rule(step, values)
         self.enter(step, values)
-        return self.walk(step.bodies(_CALLS[step.name]), values, step.where, needed)
+        return self.walk(step.bodies(CALLS[step.name]), values, step.where, needed)
 
 
 def _used(jaxpr: Any, wanted: Sequence[bool]) -> set[Any]:
@@ -208,12 +195,12 @@ def scan_counts(step: Step) -> tuple[int, int]:
 
 def body_of(step: Step) -> Body:
     """What a call evaluates, at the first width."""
-    return step.bodies(_CALLS[step.name])[0]
+    return step.bodies(CALLS[step.name])[0]
 
 
 def called(eqn: Any) -> Body | None:
     """What an equation evaluates if it is a call."""
-    return opened(eqn.params[_CALLS[eqn.primitive.name]]) if eqn.primitive.name in _CALLS else None
+    return opened(eqn.params[CALLS[eqn.primitive.name]]) if eqn.primitive.name in CALLS else None
 
 
 def is_literal(atom: Any) -> bool:
@@ -231,7 +218,7 @@ def callable_of(body: Body) -> Callable:
 
 def call_names() -> frozenset[str]:
     """Primitives that are walked through."""
-    return frozenset(_CALLS)
+    return frozenset(CALLS)
 
 
 def primitives() -> dict[str, Any]:

@@ -73,7 +73,7 @@ def laws(
     """
     declared = dict(declared or {})
     _check_declared(declared, paths)
-    at_widths = [samples(body) for body in init_bodies]
+    at_widths = samples(init_bodies)
     dtypes = [v.aval.dtype for v in init_bodies[0].jaxpr.outvars]
     found = {}
     for path, of_path, dtype in zip(paths, zip(*at_widths, strict=True), dtypes, strict=True):

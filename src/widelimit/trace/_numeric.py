@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from widelimit._primitives import NUMPY
 from widelimit.trace._jaxpr import Step
 
-_NUMPY: dict[str, Callable[..., np.ndarray]] = {
-    "add": np.add,
-    "add_any": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "neg": np.negative,
-    "sqrt": np.sqrt,
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-    "square": np.square,
-    "abs": np.abs,
-    "sign": np.sign,
-    "max": np.maximum,
-    "min": np.minimum,
-    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-    "pow": np.power,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "sin": np.sin,
-    "cos": np.cos,
-    "tanh": np.tanh,
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "nextafter": np.nextafter,
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "not": np.bitwise_not,
-    "shift_left": np.left_shift,
-    "shift_right_logical": np.right_shift,
-}
 _UNCHANGED = frozenset({"copy", "copy_p", "stop_gradient", "reduce_precision"})
 _WITH_PARAMS = frozenset({"integer_pow", "select_n", "convert_element_type", "bitcast_convert_type", "div"})
 _BY_JAX = frozenset(
@@ -76,7 +39,7 @@ _BY_JAX = frozenset(
         "shift_right_arithmetic",
     }
 )
-ELEMENTWISE = frozenset(_NUMPY) | _UNCHANGED | _WITH_PARAMS | _BY_JAX
+ELEMENTWISE = frozenset(NUMPY) | _UNCHANGED | _WITH_PARAMS | _BY_JAX
 
 
 def is_float(dtype: Any) -> bool:
@@ -101,8 +64,8 @@ def widened(array: Any) -> np.ndarray:
 def evaluate(step: Step, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """An elementwise equation on arrays (of one shape, or scalars)."""
     with np.errstate(all="ignore"):
-        if step.name in _NUMPY:
-            return widened(_NUMPY[step.name](*arrays))
+        if step.name in NUMPY:
+            return widened(NUMPY[step.name](*arrays))
         if step.name in _UNCHANGED:
             return arrays[0]
         if step.name in _WITH_PARAMS:

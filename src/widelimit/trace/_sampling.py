@@ -20,6 +20,7 @@ from widelimit.trace import _draws, _numeric
 from widelimit.trace._entries import Entries, Ledger, joined
 from widelimit.trace._jaxpr import Body, Step, opened, scan_counts, walk
 from widelimit.trace._orthogonal import Orthonormal, Triangle, decomposed, followed
+from widelimit.trace._same import array_key, key_of
 
 _REARRANGES = frozenset(
     {"reshape", "transpose", "squeeze", "expand_dims", "slice", "rev", "split", "unstack", "dynamic_slice"}
@@ -83,11 +84,12 @@ class Unread:
 Sample = Number | Key | Draw | Orthonormal | Triangle | Unread
 
 
-def samples(body: Body) -> list[Sample]:
-    """What each output of the program of `init(key)` is."""
+def samples(bodies: Sequence[Body]) -> list[list[Sample]]:
+    """What each output of the programs of `init(key)` at several widths is."""
     with jax.ensure_compile_time_eval():
-        inputs = [Key(_example_key(v.aval), fixed=False) for v in body.jaxpr.invars]
-        return _Walk().run(body, inputs)
+        inputs = [Key(_example_key(v.aval), fixed=False) for v in bodies[0].jaxpr.invars]
+        once = _Once()
+        return [_Walk(once).run(body, inputs) for body in bodies]
 
 
 def _example_key(aval: Any) -> jax.Array:
@@ -106,11 +108,31 @@ def lift(values: Sequence[Any]) -> Sample:
     return Number(_numeric.widened(value), _numeric.eps(value.dtype))
 
 
+class _Once:
+    """What operations give of arrays, found once for the same ones: layers draw alike, and so does a layer at every width."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, tuple[Any, Any]] = {}
+
+    def __call__(self, make: Callable[..., Any], step: Step, arrays: Sequence[Any]) -> Any:
+        """`make(step, arrays)`. The arrays are kept, so that no others take their identity."""
+        (eqn, *_), same = step.eqns, tuple(map(_identity, arrays))
+        key = (eqn.primitive, key_of(eqn.params), *(v.aval.dtype for v in (*eqn.invars, *eqn.outvars)), *same)
+        if key not in self._found:
+            self._found[key] = (make(step, arrays), arrays)
+        return self._found[key][0]
+
+
+def _identity(array: Any) -> Any:
+    return array_key(array) if isinstance(array, np.ndarray) and array.size <= 1 else id(array)
+
+
 class _Walk:
     """One walk through a program; the ledger says which draws share bits."""
 
-    def __init__(self) -> None:
+    def __init__(self, once: _Once) -> None:
         self.ledger = Ledger()
+        self.once = once
 
     def run(self, body: Body, inputs: Sequence[Sample]) -> list[Sample]:
         return walk([body], inputs, self.rule, lift)
@@ -132,8 +154,8 @@ class _Walk:
         if step.name == "qr" or any(isinstance(v, Orthonormal | Triangle) for v in values):
             return _orthogonal(step, values)
         if any(isinstance(v, Draw) for v in values):
-            return _drawn(step, values)
-        return _keys(step, values)
+            return _drawn(step, values, self.once)
+        return _keys(step, values, self.once)
 
     def _bits(self, step: Step, key: Sample) -> Sample:
         if not isinstance(key, Key) or key.fixed:
@@ -196,12 +218,13 @@ def _evaluated_numbers(step: Step, values: Sequence[Number]) -> list[Sample]:
     return [_evaluated(out, precision, fixed=True) for out in step.bind(*_native(step, values))]
 
 
-def _keys(step: Step, values: Sequence[Number | Key]) -> list[Sample]:
+def _keys(step: Step, values: Sequence[Number | Key], once: _Once) -> list[Sample]:
     if any(_numeric.is_float(v.aval.dtype) for v in _outputs(step)):
         return [_unread(step)] * len(_outputs(step))
     fixed = all(v.fixed for v in values if isinstance(v, Key))
     make = {"unstack": _unstacked, "slice": _sliced}.get(step.name, Step.bind)
-    return [Key(out, fixed) for out in make(step, *_native(step, values))]
+    found = once(lambda step, _: make(step, *_native(step, values)), step, [v.array for v in values])
+    return [Key(out, fixed) for out in found]
 
 
 # Keys are cut without compiling: a program a key, or one of as many outputs, takes longer than all else.
@@ -242,13 +265,13 @@ def _native(step: Step, values: Sequence[Number | Key]) -> list[jax.Array]:
 # Draws
 
 
-def _drawn(step: Step, values: Sequence[Sample]) -> list[Sample]:
+def _drawn(step: Step, values: Sequence[Sample], once: _Once) -> list[Sample]:
     if any(isinstance(v, Key) for v in values):
         return [_unread(step)] * len(_outputs(step))
     if step.name == "optimization_barrier":
         return list(values)
     if step.name in _numeric.ELEMENTWISE:
-        return [_elementwise(step, values)]
+        return [_elementwise(step, values, once)]
     if step.name in _REARRANGES | _REPEATS and isinstance(values[0], Draw):
         return _rearranged(step, values)
     if step.name in _JOINS:
@@ -285,7 +308,7 @@ def _summed(step: Step, draw: Draw) -> Sample:
     return Number(np.broadcast_to(np.asarray(terms * mean), step.shapes()[0]), max(draw.eps, 1e-7), terms, step.where)
 
 
-def _elementwise(step: Step, values: Sequence[Number | Draw]) -> Sample:
+def _elementwise(step: Step, values: Sequence[Number | Draw], once: _Once) -> Sample:
     draws = [v for v in values if isinstance(v, Draw)]
     if any(d.entries is not draws[0].entries for d in draws):
         return _unread(step, "it joins several draws by")
@@ -293,7 +316,7 @@ def _elementwise(step: Step, values: Sequence[Number | Draw]) -> Sample:
         return _unread(
             step, "its entries are drawn alike, but then meet an array that is not the same number everywhere, in"
         )
-    probe = _numeric.evaluate(step, [v.probe if isinstance(v, Draw) else v.scalar for v in values])
+    probe = once(_numeric.evaluate, step, [v.probe if isinstance(v, Draw) else v.scalar for v in values])
     eps = max(_numeric.eps(step.dtype()), *(v.eps for v in values), 0.0)
     entries = _broadcast(step, values, draws[0].entries)
     return dataclasses.replace(draws[0], probe=probe, eps=eps, entries=entries)
