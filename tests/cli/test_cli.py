@@ -10,7 +10,7 @@ import pytest
 
 from widelimit.cli import main
 
-SMALL = ("demo", "--train", "60", "--test", "20", "--widths", "16,32", "--networks", "2", "--epochs", "4")
+SMALL = ("demo", "--train", "60", "--test", "20", "--widths", "8,16", "--networks", "2", "--epochs", "4")
 
 
 def code_of(*arguments):
@@ -43,8 +43,8 @@ def test_demo_prints_accuracies_of_both_kernels(demo):
 
 
 def test_demo_prints_a_row_for_each_width_and_the_limit(demo):
-    rows = re.findall(r"^ +(16|32|limit) +([\d.]+)% +([\d.]+)% +([\d.]+) +([\d.]+)$", demo[0], re.MULTILINE)
-    assert [row[0] for row in rows] == ["16", "32", "limit"]
+    rows = re.findall(r"^ +(8|16|limit) +([\d.]+)% +([\d.]+)% +([\d.]+) +([\d.]+)$", demo[0], re.MULTILINE)
+    assert [row[0] for row in rows] == ["8", "16", "limit"]
     for _, right, same, first, last in rows:
         assert 0 <= float(right) <= 100
         assert 0 <= float(same) <= 100

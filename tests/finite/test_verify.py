@@ -29,7 +29,7 @@ def test_right_limit_passes(report):
     assert max(report.nngp.largest_z, report.ntk.largest_z) <= report.threshold
 
 
-@pytest.mark.parametrize("name", ["nngp", "ntk"])
+@pytest.mark.parametrize("name", ["ntk", pytest.param("nngp", marks=pytest.mark.slow)])
 def test_limit_off_by_3_percent_fails(name):
     wrong = check(relu.Limit(4, **{name: 1.03}))
     assert not wrong.passed

@@ -218,7 +218,7 @@ def test_less_accuracy_takes_fewer_terms(name):
     assert terms == sorted(terms)
 
 
-@pytest.mark.parametrize("name", ["tanh", "selu"])
+@pytest.mark.parametrize("name", ["tanh", pytest.param("selu", marks=pytest.mark.slow)])
 def test_the_error_is_at_most_what_is_said(name):
     phi, accuracy = pointwise(name), 1e-3
     got = expect_one(phi, phi, joint(*map(jnp.asarray, (9.0, 9.0, 8.7))), accuracy=accuracy)

@@ -1,5 +1,7 @@
 """Networks whose parts meet in more than one way, against finite networks and against each other's spellings."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from jax import lax
 
 import networks
 import widelimit as wl
+from marks import but_slow
 from montecarlo import assert_agrees
 from networks import drawn, readout, relu
 
@@ -58,10 +61,13 @@ def test_one_hidden_layer(name):
 # --- spellings --------------------------------------------------------------------------------------------------------------
 
 
-def same(one, other, x=X, tolerance=1e-10):
-    kernels = [wl.limit(net, x[0]) for net in (one, other)]
-    for got, expected in zip(*(k.pair(x[0], x[1]) for k in kernels), strict=True):
-        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+def values(net, x=X):
+    return jax.jit(wl.limit(net, x[0]).pair)(x[0], x[1])
+
+
+def same(net, expected, x=X):
+    for got, value in zip(values(net, x), expected, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-10, atol=1e-10)
 
 
 SQUARE = {"w": lambda n: (3, n), "u": lambda n: (n, n), "v": lambda n: (n, 1)}
@@ -101,9 +107,14 @@ LAYER_NORMS = {
 }
 
 
+@functools.cache
+def of_layer_norm():
+    return values(normalised(lambda h: networks.layer_norm(h, 1e-5)))
+
+
 @pytest.mark.parametrize("name", LAYER_NORMS)
 def test_layer_norms(name):
-    same(normalised(LAYER_NORMS[name]), normalised(lambda h: networks.layer_norm(h, 1e-5)))
+    same(normalised(LAYER_NORMS[name]), of_layer_norm())
 
 
 RMS_NORMS = {
@@ -114,15 +125,20 @@ RMS_NORMS = {
 }
 
 
+@functools.cache
+def of_rms_norm():
+    return values(normalised(lambda h: h / jnp.sqrt(jnp.square(h).mean() + 1e-5)))
+
+
 @pytest.mark.parametrize("name", RMS_NORMS)
 def test_rms_norms(name):
-    same(normalised(RMS_NORMS[name]), normalised(lambda h: h / jnp.sqrt(jnp.square(h).mean() + 1e-5)))
+    same(normalised(RMS_NORMS[name]), of_rms_norm())
 
 
 def test_the_norm_of_a_vector():
     same(
         normalised(lambda h: jnp.sqrt(h.shape[0]) * h / jnp.linalg.norm(h)),
-        normalised(lambda h: h / jnp.sqrt(jnp.square(h).mean())),
+        values(normalised(lambda h: h / jnp.sqrt(jnp.square(h).mean()))),
     )
 
 
@@ -131,7 +147,7 @@ def test_rms_norm_by_hand():
     plain = network(lambda p, x: readout(p, relu(x @ p["w"])))
     normed = network(lambda p, x: readout(p, relu((lambda h: h / jnp.sqrt((h * h).mean()))(x @ p["w"]))))
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
-    got, expected = wl.limit(normed, X[0]).pair(X[0], X[1]), wl.limit(plain, X[0]).pair(unit[0], unit[1])
+    got, expected = values(normed), values(plain, unit)
     np.testing.assert_allclose(got.nngp, expected.nngp, rtol=1e-12)
     np.testing.assert_allclose(got.ntk, expected.ntk, rtol=1e-12)
 
@@ -164,12 +180,18 @@ LEAKY = {
 }
 
 
+def activated(activation):
+    return network(lambda p, x: readout(p, activation(product(activation(x @ p["w"]), p["u"]))), **SQUARE)
+
+
+@functools.cache
+def of_leaky():
+    return values(activated(lambda h: jnp.where(h >= 0, h, 0.1 * h)))
+
+
 @pytest.mark.parametrize("name", LEAKY)
 def test_activations(name):
-    def net(activation):
-        return network(lambda p, x: readout(p, activation(product(activation(x @ p["w"]), p["u"]))), **SQUARE)
-
-    same(net(LEAKY[name]), net(lambda h: jnp.where(h >= 0, h, 0.1 * h)))
+    same(activated(LEAKY[name]), of_leaky())
 
 
 SEQUENCES = np.random.default_rng(1).normal(size=(2, 3, 3))
@@ -201,9 +223,14 @@ LOOPS = {
 }
 
 
+@functools.cache
+def of_steps():
+    return values(recurrent(unrolled), SEQUENCES)
+
+
 @pytest.mark.parametrize("name", LOOPS)
 def test_loops(name):
-    same(recurrent(LOOPS[name]), recurrent(unrolled), SEQUENCES)
+    same(recurrent(LOOPS[name]), of_steps(), SEQUENCES)
 
 
 def test_state_and_input_joined():
@@ -217,7 +244,7 @@ def test_state_and_input_joined():
         return readout(p, h)
 
     joint = network(apply, u=lambda n: (n + 3, n), b=lambda n: (n,))
-    same(joint, recurrent(unrolled), SEQUENCES)
+    same(joint, of_steps(), SEQUENCES)
 
 
 def attention(weights, tokens):
@@ -246,7 +273,7 @@ def test_causal_attention(name):
     average = np.tril(np.ones((3, 3))) / np.arange(1, 4)[:, None]
     mean = network(lambda p, x: readout(p, (average @ x @ p["w"])).mean(0))
     k, reference = wl.limit(attention(MASKED[name], 3), SEQUENCES[0]), wl.limit(mean, SEQUENCES[0])
-    got, expected = (kernel.pair(SEQUENCES[0], SEQUENCES[1]) for kernel in (k, reference))
+    got, expected = (jax.jit(kernel.pair)(SEQUENCES[0], SEQUENCES[1]) for kernel in (k, reference))
     np.testing.assert_allclose(got.nngp, expected.nngp, rtol=1e-12)
 
 
@@ -270,7 +297,7 @@ def largest(net, x):
     return max(int(np.prod(shape)) for shape in arrays(jax.make_jaxpr(kernel.pair)(x, x).jaxpr))
 
 
-@pytest.mark.parametrize("spelling", ["plain", "flax", "equinox"])
+@pytest.mark.parametrize("spelling", but_slow(["plain", "flax", "equinox"], "plain"))
 def test_flatten_asks_for_equal_positions_only(spelling):
     """No array has two copies of the positions: none is larger than the image."""
     x = np.zeros((8, 8, 3))

@@ -33,8 +33,9 @@ def network(phi=relu, layers=2, *, skip=False, read=lambda x: x, bias=0.0):
 
 def difficult_inputs():
     """Equal, opposite, nearly both, parallel, zero, and of very different norms."""
-    x = RNG.normal(size=(12, SIZE))
-    little = 1e-3 * RNG.normal(size=SIZE)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, SIZE))
+    little = 1e-3 * rng.normal(size=SIZE)
     x[1:8] = x[0], -x[0], x[0] + little, -x[0] + little, 3 * x[0], 1e-6 * x[0] + 1e-9 * little, 0 * x[0]
     x[8] *= 1e5
     return x.astype(np.float32)

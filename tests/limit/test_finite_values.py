@@ -69,7 +69,7 @@ def check(name, dtype):
     assert {where for where, arrays in found.items() if not all(np.isfinite(a).all() for a in arrays)} == set()
 
 
-@pytest.mark.parametrize("name", but_slow(ACTIVATIONS, *(set(ACTIVATIONS) - {"tanh"})))
+@pytest.mark.parametrize("name", but_slow(ACTIVATIONS, "relu", "gelu", "step", "square", "layer norm"))
 def test_values_and_gradients_are_finite(name):
     check(name, np.float64)
 

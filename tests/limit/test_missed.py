@@ -45,7 +45,10 @@ def test_a_kernel_warns_of_waves_that_no_panels_follow():
     assert kernel.explain().nonlinearities[0].error > 1e-2
 
 
-@pytest.mark.parametrize("computed", [lambda kernel, x: kernel(x).ntk, lambda kernel, x: kernel.diagonal(x).ntk])
+@pytest.mark.parametrize(
+    "computed",
+    [lambda kernel, x: kernel(x).ntk, pytest.param(lambda kernel, x: kernel.diagonal(x).ntk, marks=pytest.mark.slow)],
+)
 def test_rules_are_chosen_for_the_variances_that_are_met(computed):
     """Without a warning, which would be an error here; with the rule of the standard laws tangent kernels are 0.2 off."""
     x = np.eye(3)[:1]

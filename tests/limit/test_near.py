@@ -99,8 +99,9 @@ def test_convolutions_in_single_precision():
         return networks.readout(params, relu(networks.conv_layer(params, 0, x)).mean((0, 1)))
 
     k = wl.limit(wl.Network(drawn(networks.conv_shapes(3, positions=1, layers=1)), apply), np.zeros((3, 3, 3)))
-    x = RNG.normal(size=(2, 3, 3, 3))
-    both = np.concatenate([x, x + 1e-3 * RNG.normal(size=x.shape)]).astype(np.float32)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2, 3, 3, 3))
+    both = np.concatenate([x, x + 1e-3 * rng.normal(size=x.shape)]).astype(np.float32)
     assert worst(k(both).ntk, k(both.astype(np.float64)).ntk) < 1e-6
 
 
@@ -117,11 +118,12 @@ def he_convolutions(layers):
     return wl.Network(drawn(shapes), apply)
 
 
-@pytest.mark.parametrize(("net", "shape"), [(he_network(3, 40), (40,)), (he_convolutions(3), (4, 4, 2))])
+@pytest.mark.parametrize(("net", "shape"), [(he_network(3, 40), (40,)), (he_convolutions(2), (4, 4, 2))])
 def test_inputs_of_very_different_norms_in_single_precision(net, shape):
     """The squared difference of two of them says little about the smaller one."""
     k = wl.limit(net, np.zeros(shape))
-    x = RNG.normal(size=(4, *shape)) * np.geomspace(1, 1e4, 4).reshape(-1, *[1] * len(shape))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(4, *shape)) * np.geomspace(1, 1e4, 4).reshape(-1, *[1] * len(shape))
     x = x.astype(np.float32)
     for found, exact in zip(k(x), k(x.astype(np.float64)), strict=True):
         np.testing.assert_allclose(found, exact, rtol=2e-6)
@@ -180,7 +182,8 @@ def carried(name):
         found = [key for key, gap in recursion._gaps.items() if isinstance(gap, jax.Array)]
         return [(recursion._gaps[key], *moments(recursion, key)) for key in found]
 
-    inputs = RNG.normal(size=(2, *shape))
+    rng = np.random.default_rng(1)
+    inputs = rng.normal(size=(2, *shape))
     return lambda copies: pairs(*inputs, copies)
 
 
@@ -215,7 +218,8 @@ def distances(x, y):
 @pytest.mark.parametrize("copies", [0, 1, ROUNDS, ROUNDS + 1])
 def test_near_pairs_have_the_digits_of_their_differences(copies):
     """None, one, many and too many to look up in a row."""
-    y = RNG.normal(size=(20, INPUTS)).astype(np.float32)
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(20, INPUTS)).astype(np.float32)
     y[:copies] = X[2] + 1e-3 * y[:copies]
     exact = ((X[:, None].astype(np.float64) - y) ** 2).sum(-1)
     np.testing.assert_allclose(distances(X, y), exact, rtol=2e-5)
@@ -241,17 +245,19 @@ def along(kind, start, direction, x):
 
 @pytest.mark.parametrize("kind", ["nngp", "ntk"])
 def test_derivatives_of_near_inputs(kind):
-    x, direction, offset = RNG.normal(size=(3, 3))
+    rng = np.random.default_rng(1)
+    x, direction, offset = rng.normal(size=(3, 3))
     fn = jax.jit(along(kind, x + 1e-2 * offset, direction, x))
     first, second = jax.jit(jax.grad(fn)), jax.jit(jax.grad(jax.grad(fn)))
-    for f, df in ((fn, first), (first, second)):
-        quotient = (8 * (f(1e-4) - f(-1e-4)) - (f(2e-4) - f(-2e-4))) / 12e-4
+    for f, df in ((fn, first), (first, second)):  # steps small beside the distance, to whose fourth power the error is relative
+        quotient = (8 * (f(3e-5) - f(-3e-5)) - (f(6e-5) - f(-6e-5))) / 36e-5
         np.testing.assert_allclose(df(0.0), quotient, rtol=1e-6)
 
 
 def test_derivatives_where_inputs_meet():
     """At x' = x, −x and 0 they are finite; that of the NNGP at x' = x is half the derivative of K(x, x)."""
-    x, direction = RNG.normal(size=(2, 3))
+    rng = np.random.default_rng(1)
+    x, direction = rng.normal(size=(2, 3))
     small()
     both = jax.jit(
         lambda start: [

@@ -43,7 +43,9 @@ def test_token_mixing_that_starts_at_zero_and_stays():
         drawn(lambda n: {"w": (3, n), "v": (n, 1)}),
         lambda p, x: (jax.nn.relu(x @ p["w"]) @ p["v"] / p["v"].shape[0] ** 0.5).mean(0),
     )
-    for got, expected in zip(gated("ntk").pair(*TOKENS), wl.limit(plain, TOKENS[0]).pair(*TOKENS), strict=True):
+    for got, expected in zip(
+        jax.jit(gated("ntk").pair)(*TOKENS), jax.jit(wl.limit(plain, TOKENS[0]).pair)(*TOKENS), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -65,7 +67,9 @@ def test_learned_vectors_are_values():
 
     learned = wl.Network(init, lambda p, x: x.sum() * read(p, p["points"]))
     given = wl.Network(init, lambda p, x: x.sum() * read(p, jnp.eye(2) @ p["points"]))
-    for got, expected in zip(*(wl.limit(net, TOKENS[0]).pair(*TOKENS) for net in (learned, given)), strict=True):
+    for got, expected in zip(
+        *(jax.jit(wl.limit(net, TOKENS[0]).pair)(*TOKENS) for net in (learned, given)), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 
@@ -84,7 +88,7 @@ def test_rotary_positions_inside_heads_of_fixed_size():
 
     net = wl.Network(drawn(lambda n: {"w": (3, n), "v": (n, 1)}), apply)
     turned = np.cos(np.subtract.outer(np.arange(4), np.arange(4))[..., None] * frequencies).mean(-1)
-    nngp, ntk = wl.limit(net, TOKENS[0]).pair(*TOKENS)
+    nngp, ntk = jax.jit(wl.limit(net, TOKENS[0]).pair)(*TOKENS)
     expected = TOKENS[0] @ TOKENS[1].T * turned
     np.testing.assert_allclose(nngp, expected, rtol=1e-10)
     np.testing.assert_allclose(ntk, 2 * expected, rtol=1e-10)
@@ -105,7 +109,7 @@ def normalised(size):
 
 
 def test_a_norm_inside_wide_heads_is_deterministic():
-    nngp, _ = wl.limit(normalised(lambda n: n), TOKENS[0]).pair(*TOKENS)
+    nngp, _ = jax.jit(wl.limit(normalised(lambda n: n), TOKENS[0]).pair)(*TOKENS)
     sides = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in TOKENS]
     np.testing.assert_allclose(nngp, sides[0] @ sides[1].T, rtol=1e-12)
 
@@ -142,7 +146,7 @@ LAG = np.subtract.outer(np.arange(4), np.arange(4))
 
 def test_a_positional_code_along_the_width():
     """Its products average to ½ ∫ cos (t − s)θ."""
-    nngp, ntk = wl.limit(encoded(lambda h: h), TOKENS[0]).pair(*TOKENS)
+    nngp, ntk = jax.jit(wl.limit(encoded(lambda h: h), TOKENS[0]).pair)(*TOKENS)
     kappa, code_part = TOKENS[0] @ TOKENS[1].T, mean_cosine(LAG) / 2
     np.testing.assert_allclose(nngp, kappa + code_part, rtol=1e-5)
     np.testing.assert_allclose(ntk, 3 * kappa + 2 * code_part, rtol=1e-5)
@@ -179,7 +183,7 @@ def test_rotary_positions_in_wide_heads():
 
     shapes = {name: lambda n: (3, n, n) for name in "qkv"} | {"o": lambda n: (n, n)}
     net = wl.Network(drawn(lambda n: {name: shape(n) for name, shape in shapes.items()}), apply)
-    nngp, _ = wl.limit(net, TOKENS[0]).pair(*TOKENS)
+    nngp, _ = jax.jit(wl.limit(net, TOKENS[0]).pair)(*TOKENS)
     kappa = TOKENS[0] @ TOKENS[1].T
     cosines = mean_cosine(LAG[:, :, None, None] - LAG[None, None])  # [i, k, j, l]
     expected = np.einsum("ikjl,ij,kl,kl->ij", cosines, kappa, kappa, kappa)

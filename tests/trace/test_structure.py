@@ -116,6 +116,7 @@ def test_products_in_any_order(name):
         lambda p, x: product(p["w"], x),
         networks.readout,
         (3, 2),
+        quadratic,
     )
 
 
@@ -138,6 +139,7 @@ def test_readouts_of_all_positions(name):
         lambda p, x: x @ p["w"],
         lambda p, h: output(p["v"], h) / jnp.sqrt(h.shape[-1]),
         (3, 2),
+        quadratic,
     )
 
 
@@ -162,10 +164,15 @@ INPUTS = {
 }
 
 
+# Beside a rectifier's second moments stands the squared distance of the inputs.
+RECTIFIED_INPUTS = {"positional embeddings", "class token", "attention of the data", "one weight twice", "two weights"}
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_first_layers(name):
     extra, hidden = INPUTS[name]
-    check(lambda n: {"w": (2, n), "v": (n, 1)} | extra(n), hidden, networks.readout, (4, 2))
+    phi = relu if name in RECTIFIED_INPUTS else quadratic
+    check(lambda n: {"w": (2, n), "v": (n, 1)} | extra(n), hidden, networks.readout, (4, 2), phi)
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,)])
