@@ -249,7 +249,8 @@ def test_derivatives_of_near_inputs(kind):
     x, direction, offset = rng.normal(size=(3, 3))
     fn = jax.jit(along(kind, x + 1e-2 * offset, direction, x))
     first, second = jax.jit(jax.grad(fn)), jax.jit(jax.grad(jax.grad(fn)))
-    for f, df in ((fn, first), (first, second)):  # steps small beside the distance, to whose fourth power the error is relative
+    # The steps are small beside the distance, to whose fourth power the error of the quotient is relative.
+    for f, df in ((fn, first), (first, second)):
         quotient = (8 * (f(3e-5) - f(-3e-5)) - (f(6e-5) - f(-6e-5))) / 36e-5
         np.testing.assert_allclose(df(0.0), quotient, rtol=1e-6)
 
