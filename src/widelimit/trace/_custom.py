@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 from widelimit.trace._abstract import Refusal
 from widelimit.trace._jaxpr import Step, body_of, callable_of
 
+_CHECKED: weakref.WeakKeyDictionary[Any, bool] = (
+    weakref.WeakKeyDictionary()
+)  # a loop meets one function again and again
 _SHARE = 0.02  # of the points: kinks, where a derivative is a convention, are hit by no more
 
 
@@ -20,7 +24,10 @@ def check_derivative(step: Step) -> None:
 
     The tangent kernel is made of the derivatives of what is computed; a straight-through estimator trains otherwise.
     """
-    if not _agrees(step):
+    jaxpr = body_of(step).jaxpr
+    if jaxpr not in _CHECKED:
+        _CHECKED[jaxpr] = _agrees(step)
+    if not _CHECKED[jaxpr]:
         raise Refusal(
             f"at {step.where}: `{step.name}` gives a derivative that is not that of its function (a straight-through "
             "estimator, a surrogate "
