@@ -12,7 +12,7 @@ from widelimit.trace._jaxpr import Body, is_literal, opened
 
 def array_key(value: Any) -> tuple:
     value = np.asarray(value)
-    return str(value.dtype), value.shape, value.tobytes()
+    return value.dtype, value.shape, value.tobytes()
 
 
 def key_of(value: Any) -> Any:
@@ -39,7 +39,9 @@ def program_key(body: Body) -> tuple:
     def of(atom: Any) -> Any:
         if is_literal(atom):
             return array_key(np.asarray(atom.val, atom.aval.dtype))
-        return numbers.setdefault(atom, len(numbers)), str(atom.aval)
+        aval = atom.aval
+        of_aval = (getattr(aval, name, None) for name in ("shape", "dtype", "weak_type"))
+        return numbers.setdefault(atom, len(numbers)), type(aval), *of_aval
 
     jaxpr = body.jaxpr
     heads = tuple(map(of, (*jaxpr.constvars, *jaxpr.invars)))
