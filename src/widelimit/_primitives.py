@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 # Where the body of a call is kept; the names changed between versions of JAX.
@@ -29,7 +30,19 @@ def called(eqn: Any) -> Any:
     return body if hasattr(body, "jaxpr") and hasattr(body, "consts") else None
 
 
-# Elementwise operations, on floats of one dtype or whole numbers.
+def in_numpy(eqn: Any) -> Callable[..., Any] | None:
+    """An elementwise operation as a function of NumPy arrays; `None` where NumPy has no such function."""
+    match eqn.primitive.name:
+        case "select_n" if len(eqn.invars) <= 32:  # as many as `choose` takes
+            return lambda which, *cases: np.choose(np.asarray(which, np.intp), cases)
+        case "integer_pow":
+            return lambda x: x ** eqn.params["y"]
+        case "div" if jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
+            return np.divide
+    return NUMPY.get(eqn.primitive.name)
+
+
+# On floats of one dtype or whole numbers.
 NUMPY: dict[str, Callable[..., np.ndarray]] = {
     "add": np.add,
     "add_any": np.add,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from widelimit._primitives import NUMPY, called
+from widelimit._primitives import called, in_numpy
 
 
 def stepwise(fn: Callable, *args: Any) -> tuple[Any, list[np.ndarray]]:
@@ -48,17 +48,10 @@ def _in_numpy(eqn: Any) -> Callable[..., Any] | None:
     """What most functions are made of: compiling takes longer."""
     if len(eqn.outvars) != 1:
         return None
-    name, (made,) = eqn.primitive.name, eqn.outvars
-    is_float = all(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in (*eqn.invars, made))
-    match name:
-        case "select_n" if len(eqn.invars) == 3:
-            return lambda which, no, yes: np.where(which, yes, no)
-        case "integer_pow" if is_float:
-            return lambda x: x ** made.aval.dtype.type(eqn.params["y"])
-        case "div" if is_float:
-            return np.divide
-        case "convert_element_type" if is_float:
-            return lambda x: x.astype(made.aval.dtype)
+    (made,) = (v.aval for v in eqn.outvars)
+    match eqn.primitive.name:
+        case "convert_element_type" if all(jnp.issubdtype(a.dtype, jnp.floating) for a in (eqn.invars[0].aval, made)):
+            return lambda x: x.astype(made.dtype)
         case "broadcast_in_dim" if not eqn.invars[0].aval.shape:
-            return lambda x: np.broadcast_to(x, made.aval.shape)
-    return NUMPY.get(name)
+            return lambda x: np.broadcast_to(x, made.shape)
+    return in_numpy(eqn)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from widelimit._primitives import NUMPY
+from widelimit._primitives import NUMPY, in_numpy
 from widelimit.trace._jaxpr import Step
 
 _UNCHANGED = frozenset({"copy", "copy_p", "stop_gradient", "reduce_precision"})
@@ -64,25 +64,14 @@ def widened(array: Any) -> np.ndarray:
 def evaluate(step: Step, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """An elementwise equation on arrays (of one shape, or scalars)."""
     with np.errstate(all="ignore"):
-        if step.name in NUMPY:
-            return widened(NUMPY[step.name](*arrays))
-        if step.name in _UNCHANGED:
-            return arrays[0]
-        if step.name in _WITH_PARAMS:
-            return np.asarray(_with_params(step, arrays))
-    return _by_jax(step, arrays)
-
-
-def _with_params(step: Step, arrays: Sequence[np.ndarray]) -> Any:
-    if step.name == "integer_pow":
-        return arrays[0] ** step.params["y"]
-    if step.name == "select_n":
-        return np.choose(np.asarray(arrays[0], np.intp), arrays[1:])
-    if step.name == "div":
-        return np.divide(*arrays) if is_float(step.dtype()) else _by_jax(step, arrays)
-    if step.name == "bitcast_convert_type":
-        return widened(np.asarray(arrays[0]).view(step.params["new_dtype"]))
-    return _converted(arrays[0], step.params["new_dtype"])
+        if (fn := in_numpy(step.eqns[0])) is not None:
+            return widened(fn(*arrays))
+        match step.name:
+            case "bitcast_convert_type":
+                return widened(np.asarray(arrays[0]).view(step.params["new_dtype"]))
+            case "convert_element_type":
+                return _converted(arrays[0], step.params["new_dtype"])
+    return arrays[0] if step.name in _UNCHANGED else _by_jax(step, arrays)
 
 
 def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:

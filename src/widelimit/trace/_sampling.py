@@ -114,12 +114,12 @@ class _Once:
     def __init__(self) -> None:
         self._found: dict[Any, tuple[Any, Any]] = {}
 
-    def __call__(self, make: Callable[..., Any], step: Step, arrays: Sequence[Any]) -> Any:
-        """`make(step, arrays)`. The arrays are kept, so that no others take their identity."""
+    def __call__(self, step: Step, arrays: Sequence[Any], make: Callable[[], Any]) -> Any:
+        """What `make` gives for this step of these arrays, which are kept, so that no others take their identity."""
         (eqn, *_), same = step.eqns, tuple(map(_identity, arrays))
         key = (eqn.primitive, key_of(eqn.params), *(v.aval.dtype for v in (*eqn.invars, *eqn.outvars)), *same)
         if key not in self._found:
-            self._found[key] = (make(step, arrays), arrays)
+            self._found[key] = (make(), arrays)
         return self._found[key][0]
 
 
@@ -223,7 +223,7 @@ def _keys(step: Step, values: Sequence[Number | Key], once: _Once) -> list[Sampl
         return [_unread(step)] * len(_outputs(step))
     fixed = all(v.fixed for v in values if isinstance(v, Key))
     make = {"unstack": _unstacked, "slice": _sliced}.get(step.name, Step.bind)
-    found = once(lambda step, _: make(step, *_native(step, values)), step, [v.array for v in values])
+    found = once(step, [v.array for v in values], lambda: list(make(step, *_native(step, values))))
     return [Key(out, fixed) for out in found]
 
 
@@ -316,7 +316,8 @@ def _elementwise(step: Step, values: Sequence[Number | Draw], once: _Once) -> Sa
         return _unread(
             step, "its entries are drawn alike, but then meet an array that is not the same number everywhere, in"
         )
-    probe = once(_numeric.evaluate, step, [v.probe if isinstance(v, Draw) else v.scalar for v in values])
+    arrays = [v.probe if isinstance(v, Draw) else v.scalar for v in values]
+    probe = once(step, arrays, lambda: _numeric.evaluate(step, arrays))
     eps = max(_numeric.eps(step.dtype()), *(v.eps for v in values), 0.0)
     entries = _broadcast(step, values, draws[0].entries)
     return dataclasses.replace(draws[0], probe=probe, eps=eps, entries=entries)
